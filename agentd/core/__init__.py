@@ -1,0 +1,1 @@
+"""The pure room: no I/O, no clock, no chance, no logging, nothing async. Same input, same answer."""

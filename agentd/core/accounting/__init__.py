@@ -1,0 +1,1 @@
+"""The sums: prices, budgets, canonical bytes, the chain. Integers and exact decimals only."""

@@ -1,0 +1,1 @@
+"""The operator: `agentctl`. Speaks only to the operator socket."""

@@ -1,0 +1,1 @@
+"""In: sockets, who is calling, HTTP."""

@@ -1,0 +1,1 @@
+"""Out: what a permit lets happen."""

@@ -1,0 +1,1 @@
+"""The machine: keys, files that change, systemd, clocks, signals."""

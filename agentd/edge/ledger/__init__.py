@@ -1,0 +1,1 @@
+"""Kept: the record, durable before the effect."""

@@ -1,0 +1,169 @@
+"""What the way needs of the world, as types. The edge fulfils them without knowing the pipeline; `daemon.py` joins the two,
+and the type checker proves that they fit."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from agentd.core.types.callers import Peer
+from agentd.core.types.calls import Dialect, Hints
+from agentd.core.types.receipts import Permit, Receipt
+from agentd.core.types.records import Line
+
+
+class Clock(Protocol):
+    """Time, handed in: nothing in gate or core reads a clock of its own."""
+
+    def wall_ns(self) -> int:
+        """UTC nanoseconds since 1970."""
+
+    def mono_ns(self) -> int:
+        """Nanoseconds that never step: for durations."""
+
+
+class Ledger(Protocol):
+    """The record."""
+
+    async def append(self, line: Line) -> Receipt:
+        """Return when the line is durable and chained. Raises `RecordUnavailable`; then nothing may happen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A model call as it came through a door: nothing read yet."""
+
+    peer: Peer
+    dialect: Dialect
+    body: bytes = field(repr=False)
+    hints: Hints = Hints()
+    beta: tuple[str, ...] = ()  # anthropic-beta flags as sent
+    version: str | None = None  # anthropic-version
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes back: headers always name the decision. `body` is whole, `stream` is not; exactly one is set.
+
+    Whoever takes a `stream` must close it (`aclose`), also when the client is gone: that closes the record.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = field(default=None, repr=False)
+    stream: AsyncIterator[bytes] | None = None
+
+
+class ModelGate(Protocol):
+    """The way, seen from a door."""
+
+    async def govern(self, arrival: Arrival) -> Answer:
+        """Decide, record, enforce. Never raises for anything that a caller or an upstream did."""
+
+    def models(self, peer: Peer) -> Sequence[dict[str, Any]]:
+        """What this caller may ask for: dicts with id, name, created, context_length, max_output."""
+
+    async def refuse(self, peer: Peer, dialect: Dialect, code: str, message: str) -> Answer:
+        """Record and word a refusal of something that never became a call: too large, unreadable, too slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What is to be sent, after rewriting."""
+
+    dialect: Dialect
+    body: bytes = field(repr=False)
+    stream: bool
+    beta: tuple[str, ...] = ()
+    version: str | None = None
+
+
+class Reply(Protocol):
+    """An upstream's answer with status 200, being read."""
+
+    generation: str | None
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises `UpstreamFailed` when it breaks off."""
+
+
+class Upstream(Protocol):
+    """Sends permitted calls."""
+
+    def open(self, permit: Permit, dispatch: Dispatch) -> AbstractAsyncContextManager[Reply]:
+        """Send; enter when the status line says 200. Raises `UpstreamFailed` before that, `KeyUnavailable` without a key.
+
+        Leaving the context closes the connection if the answer was not read to its end.
+        """
+
+
+class Keys(Protocol):
+    """Secrets in the OS keyring. Values never leave through `repr`, logs or errors."""
+
+    async def set(self, name: str, value: str) -> None:
+        """Store and put in use at once. Raises `KeyUnavailable`."""
+
+    async def delete(self, name: str) -> None:
+        """Forget, in the keyring and in memory. Raises `KeyUnavailable`."""
+
+    def names(self) -> Sequence[str]:
+        """Names of the keys that are in use now."""
+
+    def health(self) -> tuple[str, str]:
+        """(code, sentence with the next step): `ok` or which failure of the keyring there is."""
+
+
+class RecordReader(Protocol):
+    """Reading the record, off the event loop."""
+
+    async def line(self, seq: int) -> dict[str, Any] | None:
+        """One line as it was written, or None."""
+
+    async def outcome_of(self, seq: int) -> dict[str, Any] | None:
+        """The outcome that closed a decision, or None while it is open."""
+
+    async def lines(self, query: "LineQuery") -> list[dict[str, Any]]:
+        """Lines that match, oldest first, at most `query.limit`, the newest ones when there are more."""
+
+    def raw(self, first: int = 1) -> AsyncIterator[tuple[int, bytes, str]]:
+        """(seq, canonical bytes, digest) from `first` on, in order: for verification and export."""
+
+    async def anchor(self) -> dict[str, Any] | None:
+        """The head as it is kept outside the database: seq, digest."""
+
+    async def spend(self, by: str, since_hour: int) -> list[dict[str, Any]]:
+        """Sums by class, tier, model, agent or day since an hour (hours since 1970): calls, tokens, reserved, cost."""
+
+    async def policy_text(self, digest: str) -> str | None:
+        """A policy version, whole, by its hash."""
+
+    async def policies(self) -> list[dict[str, Any]]:
+        """Versions, newest first: hash, at, owner, change, diff, accepted."""
+
+    def on_append(self, listener: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        """Hear each durable line, on the event loop; the answer unsubscribes. For `logs -f`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineQuery:
+    """Filters for reading lines; None is "any"."""
+
+    kinds: tuple[str, ...] = ()
+    agent: str | None = None
+    class_: str | None = None
+    tier: str | None = None
+    verdict: str | None = None
+    session: str | None = None
+    since_ns: int | None = None
+    after_seq: int | None = None
+    limit: int = 100
+
+
+class Notify(Protocol):
+    """The service manager, if there is one."""
+
+    def __call__(self, **state: str) -> None:
+        """sd_notify: READY, RELOADING, STOPPING, WATCHDOG, STATUS."""
+
+
+Sleep = Callable[[float], Awaitable[None]]

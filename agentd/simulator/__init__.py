@@ -1,0 +1,1 @@
+"""An honest, labelled stand-in for OpenRouter: the contract, the prices, the faults; no intelligence."""
