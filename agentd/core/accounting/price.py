@@ -6,7 +6,8 @@ Why it is written this way:
 * Rates are exact decimals of a dollar per token. Some are finer than a nano-dollar, so everything is multiplied and
   summed first and rounded once, upwards where money is reserved and to the nearest where it is booked.
 * A rate that is missing takes the dearest plausible stand-in: cache reads and writes the prompt rate, writes that are
-  kept for an hour twice the prompt rate where the model bills writes above prompts at all, reasoning the completion rate.
+  kept for an hour twice the prompt rate where the model bills writes above prompts at all, reasoning the completion
+  rate.
 * Overrides change rates under conditions. `cost_of` applies those that hold; `upper_bound` assumes the dearest mix of
   all that could hold by the time the call is billed, since a call may run across the edge of a window of the day.
 * An override with a condition unknown to this file may hold or not: it counts for the bound and not for the cost.
@@ -73,7 +74,7 @@ RATE_NAMES: Final = tuple(field.name for field in fields(Rates))
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """Rates that replace others while all conditions hold. Times are HHMM numbers in UTC, the start within, the end not."""
+    """Rates that replace others while all conditions hold. Times are HHMM in UTC, the start within, the end not."""
 
     changes: tuple[tuple[str, Decimal], ...]  # names of `Rates`
     min_prompt_tokens: int | None = None  # holds for prompts strictly longer than this
@@ -93,7 +94,7 @@ class _Unpriced(Exception):
 
 
 def parse_price(pricing: Mapping[str, Any]) -> Price | None:
-    """Read the pricing object of a model list. None if anything in it is missing, negative, not finite or not understood."""
+    """Read the pricing object of a model list. None if anything in it is missing, negative or not understood."""
     try:
         with localcontext(EXACT):
             return _parse(pricing)
@@ -102,12 +103,11 @@ def parse_price(pricing: Mapping[str, Any]) -> Price | None:
 
 
 def fixed_price(prompt_per_million: str, completion_per_million: str) -> Price:
-    """A price stated as USD per million tokens, without cache terms. Raises ValueError for anything but plain amounts."""
+    """A price stated as USD per million tokens, without cache terms. Raises ValueError for other than amounts."""
     price = parse_price({"prompt": _per_token(prompt_per_million), "completion": _per_token(completion_per_million)})
     if price is None:
-        raise ValueError(
-            f"not a price in USD per million tokens: prompt {prompt_per_million!r}, completion {completion_per_million!r}"
-        )
+        stated = f"prompt {prompt_per_million!r}, completion {completion_per_million!r}"
+        raise ValueError(f"not a price in USD per million tokens: {stated}")
     return price
 
 
@@ -131,7 +131,7 @@ def upper_bound(price: Price, prompt_tokens: int, max_output: int) -> Nusd:
 
 
 def cost_of(price: Price, usage: Usage, at_ns: int, hour_writes: int = 0) -> Nusd:
-    """What a call cost by the table, rounded to the nearest. Ask `countable` first: a count that was not said adds nothing.
+    """What a call cost by the table, to the nearest. Ask `countable` first: a count that was not said adds nothing.
 
     `at_ns` is the time of the request (UTC); `hour_writes` says how many of the written tokens were kept for an hour.
     """
@@ -228,7 +228,7 @@ def _parse(pricing: Mapping[str, Any]) -> Price:
 
 
 def _stated(source: Mapping[str, Any], factor: Decimal) -> dict[str, Decimal]:
-    """The rates that an object states, discounted; null is not stated, and a reasoning rate of 0 means none of its own."""
+    """The rates that an object states, discounted. Null is not stated; a reasoning rate of 0 means none of its own."""
     found = {name: _amount(source[key]) * factor for key, name in RATE_KEYS.items() if source.get(key) is not None}
     if not found.get("reasoning"):
         found.pop("reasoning", None)
