@@ -1,0 +1,185 @@
+"""The verdict on a model call: a pure, total function of policy, request, class and facts.
+
+Default deny: each step either goes on or ends in a `Deny` that names the rule and what is possible instead; only the last
+line allows. Deny beats allow, and the order of the steps is the order in which an operator would ask:
+who, until when, stopped by hand, hidden wishes, which tier, which data, which model, what it may cost.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from agentd.core.accounting.price import upper_bound
+from agentd.core.policy.facts import Facts, Halt, Used
+from agentd.core.policy.model import TierChoice, accounts, candidates, choose_tier
+from agentd.core.policy.schema import Agent, Budget, Model, Policy, TaskClass, Tier
+from agentd.core.types.calls import Request
+from agentd.core.types.classes import Classified
+from agentd.core.types.verdicts import Allow, Answer, Charge, Deny, ModelLimits, Reason, Verdict
+
+HIDDEN_PROMPT_TOKENS = 2048
+"""Tokens that a provider adds to a prompt (tool-use preamble, chat template). Measured preambles are below 700."""
+
+NS_PER_S = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What the steps share: the decided-so-far."""
+
+    policy: Policy
+    request: Request
+    facts: Facts
+    agent: Agent
+    task: TaskClass
+
+
+def decide(policy: Policy, request: Request, classified: Classified | None, facts: Facts) -> Verdict:
+    """Judge a model call. `classified` is None only for a caller that no agent entry matches."""
+    agent = policy.agents.get(request.caller.agent or "")
+    if agent is None or classified is None:
+        return _unknown(policy, request)
+    refused = _standing(policy, agent, facts) or _smuggled(policy, request, agent)
+    if refused is not None:
+        return refused
+    if classified.name not in agent.classes or classified.name not in policy.classes:
+        return _no_class(policy, agent, classified)
+    case = _Case(policy, request, facts, agent, policy.classes[classified.name])
+    return _serve(case, choose_tier(policy, agent, request, classified, facts))
+
+
+def estimate_prompt(request: Request) -> int:
+    """An upper bound of the prompt's tokens: byte-level tokenizers make no token of less than one byte."""
+    return len(request.call.body) + HIDDEN_PROMPT_TOKENS
+
+
+def _unknown(policy: Policy, request: Request) -> Deny:
+    peer = request.caller.peer
+    facts = f"uid {peer.uid}, gid {peer.gid}, unit {peer.unit or '-'}, executable {peer.exe or '-'}"
+    hint = "The operator adds an entry under agents: in the policy that matches one of these facts."
+    return Deny(Reason("caller.unknown", f"agents ({policy.source})", f"no agent of the policy matches this process ({facts})", hint), Answer.UNKNOWN)
+
+
+def _standing(policy: Policy, agent: Agent, facts: Facts) -> Deny | None:
+    """Whether the agent may do anything at all now."""
+    rule = policy.at("agents", agent.name, agent.place)
+    today = datetime.fromtimestamp(facts.at_ns // NS_PER_S, UTC).date()
+    if today > agent.expires:
+        message = f"agent {agent.name} expired on {agent.expires.isoformat()}"
+        return Deny(Reason("agent.expired", rule, message, f"Its owner {agent.owner} reviews it and sets a new date under expires:."))
+    halt = next((h for h in facts.halts if h.scope == "box" or (h.scope == "agent" and h.name == agent.name)), None)
+    return None if halt is None else _halted(halt)
+
+
+def _halted(halt: Halt) -> Deny:
+    what = "everything on this box" if halt.scope == "box" else f"{halt.scope} {halt.name}"
+    hint = "The operator lifts it with: agentctl resume" + ("" if halt.scope == "box" else f" --{halt.scope} {halt.name}")
+    return Deny(Reason("operator.halt", f"d-{halt.seq}", f"the operator has stopped {what}: {halt.reason}", hint))
+
+
+def _smuggled(policy: Policy, request: Request, agent: Agent) -> Deny | None:
+    refused = [item for item in request.call.smuggled if item.refused]
+    if not refused:
+        return None
+    named = ", ".join(f"{item.where} = {item.what}" for item in refused[:3])
+    message = f"the request asks the upstream for something that no rule grants: {named}"
+    rule = policy.at("agents", agent.name, agent.place)
+    return Deny(Reason("request.forbidden_field", rule, message, "Send it without that field."))
+
+
+def _no_class(policy: Policy, agent: Agent, classified: Classified) -> Deny:
+    message = f"agent {agent.name} may not do work of class {classified.name}"
+    rule = policy.at("agents", agent.name, agent.place)
+    return Deny(Reason("class.not_allowed", rule, message, f"Its classes are {', '.join(agent.classes)}."))
+
+
+def _serve(case: _Case, choice: TierChoice) -> Verdict:
+    """The chosen tier, or a lower one down to the class's floor when a limit stands in the way of the first."""
+    first: Deny | None = None
+    for tier in _downwards(case, choice.tier):
+        verdict = _at_tier(case, choice, tier)
+        if isinstance(verdict, Allow):
+            return verdict
+        first = first or verdict
+    return first or _no_model(case, choice.tier, [])
+
+
+def _downwards(case: _Case, top: Tier) -> list[Tier]:
+    floor = min(case.policy.tiers[case.task.floor].rank, top.rank)
+    below = [tier for tier in case.policy.tiers.values() if floor <= tier.rank <= top.rank]
+    return sorted(below, key=lambda tier: -tier.rank)
+
+
+def _at_tier(case: _Case, choice: TierChoice, tier: Tier) -> Allow | Deny:
+    halt = next((h for h in case.facts.halts if h.scope == "tier" and h.name == tier.name), None)
+    if halt is not None:
+        return _halted(halt)
+    labels = case.policy.labels
+    if labels.index(case.agent.label) > labels.index(tier.max_label):
+        return _label(case, tier)
+    fit, unfit = candidates(case.policy, tier, case.request, case.facts)
+    denied: Deny | None = None
+    for model in fit:
+        verdict = _with_model(case, choice, tier, model)
+        if isinstance(verdict, Allow):
+            return verdict
+        denied = denied or verdict
+    return denied or _no_model(case, tier, unfit)
+
+
+def _label(case: _Case, tier: Tier) -> Deny:
+    message = f"data of agent {case.agent.name} is labelled {case.agent.label}; tier {tier.name} may see {tier.max_label} at most"
+    hint = "The operator raises max_label of the tier, or lowers the label of the agent."
+    return Deny(Reason("label.too_high", case.policy.at("tiers", tier.name, tier.place), message, hint))
+
+
+def _no_model(case: _Case, tier: Tier, unfit: list[str]) -> Deny:
+    failed = bool(case.facts.without)
+    message = f"no model of tier {tier.name} can serve this call: {'; '.join(unfit) or 'none is listed'}"
+    hint = "Ask again later." if failed else "The operator sees each reason with: agentctl doctor"
+    reason = Reason("model.none_available", case.policy.at("tiers", tier.name, tier.place), message, hint)
+    return Deny(reason, Answer.WAIT if failed else Answer.DENY, retry_after_s=30 if failed else None)
+
+
+def _with_model(case: _Case, choice: TierChoice, tier: Tier, model: Model) -> Allow | Deny:
+    bounds = [case.task.max_output, tier.max_output]
+    asked = case.request.call.max_output
+    max_output = min(bounds if asked is None else [*bounds, asked])
+    reserved = upper_bound(case.facts.prices[model.id], estimate_prompt(case.request), max_output)
+    charged = accounts(case.policy.budgets, case.agent.name, case.task.name, tier.name, case.request.session)
+    for budget, account in charged:
+        denied = _over(case.policy, budget, account, case.facts.used.get((budget.name, account), Used()), reserved)
+        if denied is not None:
+            return denied
+    lowered = tier.rank < choice.tier.rank
+    limits = ModelLimits(
+        tier=tier.name,
+        model=model.id,
+        upstream=model.upstream,
+        max_output=max_output,
+        reserved=reserved,
+        deadline_s=case.task.deadline_s,
+        providers=model.providers,
+        max_price=tier.max_price,
+        zdr=tier.zdr,
+        charges=tuple(Charge(budget.name, account) for budget, account in charged),
+        label=case.agent.label,
+        escalation=None if lowered else choice.escalation,
+    )
+    rule = case.policy.at("classes", case.task.name, case.task.place)
+    if lowered:
+        return Allow(Reason("tier.lowered", rule, f"{choice.tier.name} could not serve; {tier.name} is not below the floor"), limits)
+    return Allow(Reason(choice.code, rule, choice.why), limits)
+
+
+def _over(policy: Policy, budget: Budget, account: str, used: Used, reserved: int) -> Deny | None:
+    """A limit counts what is spent, what is reserved and the worst case of this call together."""
+    over_money = budget.limit is not None and used.spent + reserved > budget.limit
+    over_calls = budget.calls is not None and used.calls + 1 > budget.calls
+    over_tokens = budget.tokens is not None and used.tokens >= budget.tokens
+    if not (over_money or over_calls or over_tokens):
+        return None
+    what = "money" if over_money else "calls" if over_calls else "tokens"
+    until = f"resets {used.resets}" if used.resets else f"counts per {budget.window.value}"
+    message = f"the {what} limit of {budget.name} ({account}, per {budget.window.value}) is reached, {until}"
+    hint = "Smaller requests may still fit." if over_money and used.spent < (budget.limit or 0) else "Wait for the reset."
+    return Deny(Reason("budget.exhausted", policy.at("budgets", budget.name, budget.place), message, hint), Answer.BUDGET)
