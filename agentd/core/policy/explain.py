@@ -1,0 +1,380 @@
+"""A decision as a page for people: who, what, which class and why, which rule, which tier, what it cost, what was said.
+
+It reads the record alone (the decision's line, its outcome, the policy version that decided), never the state of now: the
+page on an old decision does not change when the box does. What an older or shorter line does not hold is left out, never
+guessed. Values from the record are data: whoever shows the page escapes them.
+
+What is read of `detail`, all of it optional: message, hint, dialect, stream, client, lane, sizes {name: count},
+considered [{tier, why}], limits {upstream, max_output, deadline_s, providers, max_price, zdr}, charges [{budget, account,
+before_nusd, limit_nusd}], smuggled [{where, what, refused}], dropped [name], answer, retry_after_s; of the outcome's:
+http, cost_source, model_served, generation, error, tool_calls, recipients.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agentd.core.policy.advice import next_steps
+from agentd.core.policy.schema import Agent, Policy, TaskClass, Tier
+from agentd.core.types.money import format_usd
+
+Row = tuple[str, str]
+"""A label and its text; an empty label continues the row above."""
+
+SHORT_HASH = 12
+"""Hex digits of a digest that people compare: 48 bits tell versions and lines of one box apart."""
+
+STAGES = {
+    "lane": "the client's own declaration",
+    "continuation": "an open tool loop, which keeps its class and model",
+    "shape": "the structure of the request",
+    "text": "the last human turn",
+    "session": "the session's earlier class",
+    "abstained": "nothing: the agent's default class",
+}
+"""What decided a class, in words."""
+
+ENDINGS = {
+    "done": "finished",
+    "error": "the upstream reported an error",
+    "cut": "the upstream broke off before its end mark",
+    "client_gone": "the agent hung up before the end",
+    "timeout": "no end within the deadline",
+    "stopped": "cut by agentd, which was told to stop",
+    "unknown": "agentd ended in between; closed by recovery, the reservation is kept",
+}
+"""How an answer ended, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was checked about the line in the record while the page was made."""
+
+    intact: bool  # its bytes give its digest, and it names the digest of the line before
+    checkpoint: int | None = None  # seq of the first checkpoint after it
+    signed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and its rows."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The page."""
+
+    decision: str  # "d-41"
+    headline: str
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    line: Mapping[str, Any]
+    outcome: Mapping[str, Any]  # empty while open, and for denials
+    policy: Policy | None
+    proof: Proof | None
+
+    @property
+    def detail(self) -> Mapping[str, Any]:
+        return _map(self.line.get("detail"))
+
+    @property
+    def after(self) -> Mapping[str, Any]:
+        return _map(self.outcome.get("detail"))
+
+    @property
+    def agent(self) -> Agent | None:
+        return self.policy.agents.get(str(self.line.get("agent"))) if self.policy else None
+
+    @property
+    def task(self) -> TaskClass | None:
+        return self.policy.classes.get(str(self.line.get("class"))) if self.policy else None
+
+    @property
+    def tier(self) -> Tier | None:
+        return self.policy.tiers.get(str(self.line.get("tier"))) if self.policy else None
+
+    @property
+    def allowed(self) -> bool:
+        return self.line.get("verdict") == "allow"
+
+
+def explain(
+    decision: Mapping[str, Any],
+    outcome: Mapping[str, Any] | None,
+    policy: Policy | None,
+    proof: Proof | None = None,
+) -> Explanation:
+    """The page on a decision line. `outcome` None: open, or denied; `policy` None: the version is not kept any more."""
+    case = _Case(decision, outcome or {}, policy, proof)
+    made = (Section(title, tuple(rows(case))) for title, rows in _SECTIONS)
+    sections = tuple(section for section in made if section.rows)
+    return Explanation(f"d-{decision['seq']}", _headline(case), sections)
+
+
+def _headline(case: _Case) -> str:
+    line = case.line
+    agent = line.get("agent") or "an unknown caller"
+    work = f" for {line['class']}" if line.get("class") else ""
+    if not case.allowed:
+        return f"Refused {agent}{work}: {line.get('code') or 'no reason recorded'}"
+    served = f"{line.get('model')} ({line.get('tier')})"
+    if not case.outcome:
+        return f"Allowed {agent}{work} on {served}; not finished"
+    cost = case.outcome.get("cost_nusd")
+    price = format_usd(cost) if cost is not None else "cost unknown"
+    return f"Allowed {agent}{work} on {served}, {price}"
+
+
+def _who(case: _Case) -> Iterator[Row]:
+    caller = _map(case.line.get("caller"))
+    agent = case.agent
+    owner = f" (owner {agent.owner}, until {agent.expires.isoformat()})" if agent else ""
+    yield "agent", (str(case.line.get("agent") or "nobody that the policy knows")) + owner
+    ids = [f"{key} {caller[key]}" for key in ("uid", "gid", "pid") if caller.get(key) is not None]
+    yield from _row("process", ", ".join(ids))
+    yield from _row("unit", caller.get("unit"))
+    yield from _row("program", caller.get("exe"))
+    yield from _row("session", case.line.get("session"))
+
+
+def _asked(case: _Case) -> Iterator[Row]:
+    detail = case.detail
+    yield from _row("at", case.line.get("at"))
+    stream = ", streamed" if detail.get("stream") else ""
+    yield from _row("call", f"{detail['dialect']}{stream}" if detail.get("dialect") else None)
+    yield from _row("model asked", case.line.get("model_asked"))
+    yield from _row("class declared", detail.get("lane"))
+    yield from _row("tier asked", case.line.get("tier_asked"))
+    yield from _row(
+        "size", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in _map(detail.get("sizes")).items())
+    )
+    yield from _row("client", detail.get("client"))
+
+
+def _class(case: _Case) -> Iterator[Row]:
+    if not case.line.get("class"):
+        return
+    why = _map(case.line.get("class_why"))
+    task = case.task
+    place = f" ({case.policy.source}:{task.place.line})" if case.policy and task else ""
+    yield "class", f"{case.line['class']}{place}"
+    stage = str(why.get("stage", ""))
+    yield from _row("decided by", STAGES.get(stage, stage))
+    yield from _row("because", why.get("why"))
+    yield from _rows("evidence", (f"{key} = {value}" for key, value in _pairs(why.get("evidence"))))
+
+
+def _rule(case: _Case) -> Iterator[Row]:
+    yield "verdict", str(case.line.get("verdict") or "none")
+    yield from _row("code", case.line.get("code"))
+    yield from _row("rule", case.line.get("rule"))
+    yield from _row("meaning", case.detail.get("message"))
+    digest = str(case.line.get("policy") or "")
+    if case.policy:
+        policy = case.policy
+        yield "policy", f"{digest[:SHORT_HASH]}, version {policy.version} by {policy.owner}: {policy.change}"
+    elif digest:
+        yield "policy", f"{digest[:SHORT_HASH]} (this version is not kept here)"
+    else:
+        yield "policy", "none was in force"
+
+
+def _tiers(case: _Case) -> Iterator[Row]:
+    line, policy, task, agent = case.line, case.policy, case.task, case.agent
+    yield from _row("asked", line.get("tier_asked"))
+    if policy and task:
+        at = f"({policy.source}:{task.place.line})"
+        yield "class default", f"{task.tier} {at}"
+        yield "class bounds", f"from {task.floor} up to {task.ceiling} {at}"
+    if policy and agent:
+        yield "agent ceiling", f"{agent.ceiling} ({policy.source}:{agent.place.line})"
+    yield from _rows("considered", (_considered(item) for item in _list(case.detail.get("considered"))))
+    yield from _bounds(case)
+    if case.allowed:
+        yield "served", _served(case)
+
+
+def _bounds(case: _Case) -> Iterator[Row]:
+    """Which bound moved the ask: only what the ranks of this policy prove."""
+    policy, asked, served = case.policy, str(case.line.get("tier_asked") or ""), str(case.line.get("tier") or "")
+    if policy is None or not case.allowed or asked not in policy.tiers or served not in policy.tiers or asked == served:
+        return
+    rank = {name: tier.rank for name, tier in policy.tiers.items()}
+    bounds = []
+    if case.task and rank[asked] > rank[case.task.ceiling]:
+        bounds.append(f"class {case.task.name} stops at {case.task.ceiling}")
+    if case.task and rank[asked] < rank[case.task.floor]:
+        bounds.append(f"class {case.task.name} starts at {case.task.floor}")
+    if case.agent and rank[asked] > rank[case.agent.ceiling]:
+        bounds.append(f"agent {case.agent.name} stops at {case.agent.ceiling}")
+    yield (
+        "not as asked",
+        "; ".join(bounds) or f"{asked} needs an escalation that was not granted, or had no model to serve it",
+    )
+
+
+def _served(case: _Case) -> str:
+    line, limits, tier = case.line, _map(case.detail.get("limits")), case.tier
+    parts = [f"{line.get('tier')}: {line.get('model')}"]
+    if limits.get("max_output") is not None:
+        parts.append(f"at most {limits['max_output']} tokens out")
+    if limits.get("deadline_s") is not None:
+        parts.append(f"within {limits['deadline_s']} s")
+    if line.get("label"):
+        ceiling = f" (the tier takes up to {tier.max_label})" if tier else ""
+        parts.append(f"data label {line['label']}{ceiling}")
+    return ", ".join(parts)
+
+
+def _escalation(case: _Case) -> Iterator[Row]:
+    step = _map(case.line.get("escalation"))
+    if not step:
+        return
+    yield "step", f"{step.get('from_tier')} to {step.get('to_tier')}"
+    yield "kind", f"{step.get('kind')} ({step.get('code')})"
+    yield from _row("reason", step.get("reason"))
+    yield from _row("quota", step.get("quota"))
+    yield from _row("grant", step.get("grant"))
+
+
+def _money(case: _Case) -> Iterator[Row]:
+    reserved, cost = case.line.get("reserved_nusd"), case.outcome.get("cost_nusd")
+    charges = [_charge(_map(item), reserved, cost) for item in _list(case.detail.get("charges"))]
+    if reserved is not None:
+        yield "reserved", f"{format_usd(reserved)} before the call, the most that it could cost"
+    if case.outcome:
+        source = case.after.get("cost_source")
+        settled = f"{format_usd(cost)}" if cost is not None else "not known: the reservation stays charged"
+        yield "settled", settled + (f" ({source})" if source else "")
+    yield from _rows("charged to", charges)
+
+
+def _charge(charge: Mapping[str, Any], reserved: int | None, cost: int | None) -> str:
+    name = f"{charge.get('budget')} ({charge.get('account')})"
+    before, limit = charge.get("before_nusd"), charge.get("limit_nusd")
+    if before is None:
+        return name
+    after = before + (cost if cost is not None else reserved or 0)
+    of = f" of {format_usd(limit)}" if limit is not None else ""
+    return f"{name}: {format_usd(before)} before, {format_usd(after)} after{of}"
+
+
+def _upstream(case: _Case) -> Iterator[Row]:
+    if not case.allowed:
+        return
+    yield from _row("upstream", _map(case.detail.get("limits")).get("upstream"))
+    if not case.outcome:
+        yield "state", "open: the call is running, or agentd ended in between and has not been started since"
+        return
+    ending, after = str(case.outcome.get("status") or ""), case.after
+    yield "ended", ENDINGS.get(ending, ending or "not said") + (f", HTTP {after['http']}" if after.get("http") else "")
+    yield from _row("model served", after.get("model_served") or case.outcome.get("model"))
+    yield from _row("provider", case.outcome.get("provider"))
+    yield from _row("seen by", ", ".join(map(str, _list(after.get("recipients")))))
+    tokens = _map(case.outcome.get("tokens"))
+    counted = ", ".join(f"{key} {value}" for key, value in tokens.items() if value is not None)
+    yield from _row("tokens", counted)
+    yield from _row("time", _latency(case.outcome))
+    yield from _row("tools called", ", ".join(map(str, _list(after.get("tool_calls")))))
+    yield from _row("error", after.get("error"))
+    yield from _row("generation", after.get("generation"))
+
+
+def _latency(outcome: Mapping[str, Any]) -> str:
+    parts = []
+    if outcome.get("upstream_ms") is not None:
+        parts.append(f"{outcome['upstream_ms']} ms upstream")
+    if outcome.get("overhead_us") is not None:
+        parts.append(f"{outcome['overhead_us'] / 1000:.1f} ms agentd")
+    return ", ".join(parts)
+
+
+def _body(case: _Case) -> Iterator[Row]:
+    found = [_map(item) for item in _list(case.detail.get("smuggled"))]
+    for label, refused in (("refused for", True), ("removed", False)):
+        yield from _rows(
+            label, (f"{it.get('where')} = {it.get('what')}" for it in found if bool(it.get("refused")) is refused)
+        )
+    yield from _row("not sent on", ", ".join(map(str, _list(case.detail.get("dropped")))))
+
+
+def _record(case: _Case) -> Iterator[Row]:
+    line, proof = case.line, case.proof
+    closed = f", closed by o-{case.outcome['seq']}" if case.outcome else ""
+    yield "line", f"{line['seq']}{closed}"
+    yield from _row("digest", line.get("digest"))
+    yield from _row("before it", line.get("prev"))
+    if proof is None:
+        return
+    yield "checked", "the bytes give this digest" if proof.intact else "BROKEN: the bytes do not give this digest"
+    if proof.checkpoint is None:
+        yield "checkpoint", "none after it yet"
+    else:
+        yield "checkpoint", f"covered by line {proof.checkpoint}" + (", signed" if proof.signed else ", unsigned")
+
+
+def _told(case: _Case) -> Iterator[Row]:
+    if case.allowed:
+        return
+    yield from _row("message", case.detail.get("message"))
+    yield from _row("hint", case.detail.get("hint"))
+    yield from _row("as", case.detail.get("answer"))
+    wait = case.detail.get("retry_after_s")
+    yield from _row("again after", f"{wait} s" if wait is not None else None)
+
+
+def _next(case: _Case) -> Iterator[Row]:
+    yield from _rows("", next_steps(case.line, case.outcome))
+
+
+_SECTIONS = (
+    ("Who", _who),
+    ("Asked", _asked),
+    ("Class", _class),
+    ("Rule", _rule),
+    ("Tier", _tiers),
+    ("Escalation", _escalation),
+    ("Money", _money),
+    ("Upstream", _upstream),
+    ("Request fields", _body),
+    ("Told", _told),
+    ("Record", _record),
+    ("What next", _next),
+)
+
+
+def _considered(item: object) -> str:
+    entry = _map(item)
+    return f"{entry.get('tier')}: {entry.get('why')}" if entry else str(item)
+
+
+def _row(label: str, value: object) -> Iterator[Row]:
+    if value not in (None, ""):
+        yield label, str(value)
+
+
+def _rows(label: str, texts: Iterable[str]) -> Iterator[Row]:
+    """Several texts under one label; the rows after the first carry none."""
+    for number, text in enumerate(texts):
+        yield ("" if number else label), text
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _pairs(value: object) -> list[tuple[str, Any]]:
+    """Evidence as a map, or as a list of pairs, which is how a tuple of pairs comes back from JSON."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    return [(str(item[0]), item[1]) for item in _list(value) if isinstance(item, list | tuple) and len(item) == 2]
