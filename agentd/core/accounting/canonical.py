@@ -1,0 +1,99 @@
+"""The one way in which a line of the record becomes bytes.
+
+A digest can only be checked later if the same line always gives the same bytes. So: JSON in UTF-8, keys sorted, no
+spaces, every field present, whole numbers only. A float has several spellings and rounds silently, and a number beyond
+64 bits would be read back differently by the database: both are refused, not bent. Half of a surrogate pair cannot be
+written as UTF-8; it comes from hostile input that must still be recordable, so it is kept visibly, spelled out as its escape.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from agentd.core.types.errors import AgentdError
+from agentd.core.types.records import Kind, Line
+
+MAX_LINE_BYTES = 1 << 18
+"""256 KiB. A usual line has about 1 KiB; only a policy's diff comes near. More is a mistake of the caller."""
+
+MAX_DEPTH = 16
+"""Nesting of lists and maps in one field. Our own evidence needs four."""
+
+INT_MIN, INT_MAX = -(1 << 63), (1 << 63) - 1
+"""What SQLite's INTEGER holds."""
+
+PREFIXES: Mapping[Kind, str] = {Kind.DECISION: "d", Kind.OUTCOME: "o", Kind.ESCALATION: "e"}
+"""Short names for what people quote every day. Any other kind is named in full: `policy-3`, `halt-17`."""
+
+_FIELDS: tuple[tuple[str, str], ...] = tuple((name.rstrip("_"), name) for name in Line.__slots__)
+
+
+class Uncanonical(AgentdError):
+    """A line that has no canonical bytes: a float, a huge number, a foreign type, too deep, too large."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        """`where` is the path in the line, `detail.limits[2]`."""
+        super().__init__(
+            "record.unwritable", f"The line cannot be written: {where} {problem}.", "This is a fault in agentd."
+        )
+
+
+def name_of(kind: Kind, seq: int) -> str:
+    """The id of a line: `d-41` for decisions, `o-42` for outcomes, `policy-3` and the like for the rest."""
+    return f"{PREFIXES.get(kind, kind.value)}-{seq}"
+
+
+def record_of(line: Line, seq: int, prev: str) -> dict[str, Any]:
+    """The line under its wire names, numbered and tied to the digest before it. Not checked: `canonical` does that."""
+    record: dict[str, Any] = {wire: getattr(line, field) for wire, field in _FIELDS}
+    record["seq"] = seq
+    record["id"] = name_of(line.kind, seq)
+    record["prev"] = prev
+    return record
+
+
+def canonical(record: Mapping[str, Any]) -> bytes:
+    """Canonical bytes of a record. Raises `Uncanonical`."""
+    plain = {name: _clean(value, name, 0) for name, value in record.items()}
+    body = msgspec.json.encode(plain, order="sorted")
+    if len(body) > MAX_LINE_BYTES:
+        raise Uncanonical("it", f"has {len(body)} bytes, more than {MAX_LINE_BYTES}")
+    return body
+
+
+def _clean(value: object, where: str, depth: int) -> object:
+    """The value in plain JSON types, or `Uncanonical`."""
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return _number(int(value), where)
+    if depth >= MAX_DEPTH:
+        raise Uncanonical(where, f"is nested deeper than {MAX_DEPTH}")
+    if isinstance(value, Mapping):
+        return {_key(key, where): _clean(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_clean(item, f"{where}[{place}]", depth + 1) for place, item in enumerate(value)]
+    raise Uncanonical(where, f"is a {type(value).__name__}, and only text, whole numbers, lists and maps are written")
+
+
+def _text(value: str) -> str:
+    """Plain text without halves of surrogate pairs; each is spelled out."""
+    plain = str.__str__(value)
+    return plain if plain.isascii() else plain.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _key(key: object, where: str) -> str:
+    """A map's key, which must be text."""
+    if not isinstance(key, str):
+        raise Uncanonical(where, f"has a key of type {type(key).__name__}")
+    return _text(key)
+
+
+def _number(value: int, where: str) -> int:
+    """A whole number of at most 64 bits."""
+    if not INT_MIN <= value <= INT_MAX:
+        raise Uncanonical(where, "is a number of more than 64 bits")
+    return value
