@@ -250,7 +250,7 @@ def _stand_ins(changed: Mapping[str, Decimal], base: Mapping[str, Decimal]) -> d
     return result
 
 
-def _override(entry: Any, base: Mapping[str, Decimal], factor: Decimal) -> Override:
+def _override(entry: object, base: Mapping[str, Decimal], factor: Decimal) -> Override:
     """One override with the stand-ins that follow its changes. Raises `_Unpriced`."""
     if not isinstance(entry, Mapping):
         raise _Unpriced
