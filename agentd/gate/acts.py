@@ -7,6 +7,7 @@ from typing import Any
 from agentd.core.accounting.times import rfc3339
 from agentd.core.types.callers import Peer
 from agentd.core.types.records import Kind, Line
+from agentd.gate.lines import caller_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +19,6 @@ class Act:
     verdict: str = "allow"
     agent: str | None = None
     detail: dict[str, Any] = field(default_factory=dict)
-
-
-def caller_of(peer: Peer) -> dict[str, Any]:
-    """The kernel's facts of a peer in the words of the record."""
-    return {
-        "uid": peer.uid,
-        "gid": peer.gid,
-        "pid": peer.pid,
-        "start": peer.start_ticks,
-        "unit": peer.unit,
-        "exe": peer.exe,
-    }
 
 
 def act_line(at_ns: int, peer: Peer, act: Act) -> Line:

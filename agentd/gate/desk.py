@@ -1,0 +1,53 @@
+"""What the operator's desk works with: the rooms it asks, handed in once by the daemon."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from agentd.core.accounting.price import Price
+from agentd.core.policy.schema import Policy
+from agentd.core.types.errors import PolicyRefused
+from agentd.gate.halts import Halts
+from agentd.gate.ports import Clock, Keys, Ledger, RecordReader
+from agentd.gate.ports_operator import Json
+from agentd.gate.vitals import Vitals
+
+
+class HeldPolicy(Protocol):
+    """A version in force: see `gate.current.Held`."""
+
+    @property
+    def policy(self) -> Policy: ...  # noqa: D102 - named by its class
+    @property
+    def digest(self) -> str: ...  # noqa: D102
+    @property
+    def text(self) -> str: ...  # noqa: D102
+    @property
+    def loaded_at(self) -> str: ...  # noqa: D102
+
+
+class Policies(Protocol):
+    """What is in force, and what is wrong with the newest file: see `gate.current.CurrentPolicy`."""
+
+    @property
+    def current(self) -> HeldPolicy | None: ...  # noqa: D102
+    @property
+    def fault(self) -> PolicyRefused | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Everything the desk needs. `read_policy` parses a text; `try_policy` also judges its tests; both raise `PolicyRefused`."""
+
+    ledger: Ledger
+    reader: RecordReader
+    keys: Keys
+    policies: Policies
+    halts: Halts
+    clock: Clock
+    vitals: Callable[[], Vitals]
+    used: Callable[[], list[Json]]  # budgets: name account spent limit calls calls_limit resets
+    judge: Callable[[Json], Json]  # the verdict that a described call would get now
+    read_policy: Callable[[str, str], Policy]
+    try_policy: Callable[[str, str], Policy]
+    prices: Mapping[str, Price]
