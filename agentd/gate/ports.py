@@ -28,6 +28,9 @@ class Ledger(Protocol):
     async def append(self, line: Line) -> Receipt:
         """Return when the line is durable and chained. Raises `RecordUnavailable`; then nothing may happen."""
 
+    async def keep_policy(self, digest: str, text: str) -> None:
+        """Keep a policy version whole, by the SHA-256 of its text, durable before it is used. Raises `RecordUnavailable`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -63,14 +66,28 @@ class ModelGate(Protocol):
     def models(self, peer: Peer) -> Sequence[dict[str, Any]]:
         """What this caller may ask for: dicts with id, name, created, context_length, max_output."""
 
+    async def escalate(self, peer: Peer, hints: Hints, ask: dict[str, Any]) -> Answer:
+        """An agent asks for a dearer tier for its session: {class, tier, reason}. Recorded; 201 with a grant, or a refusal."""
+
     async def refuse(self, peer: Peer, dialect: Dialect, code: str, message: str) -> Answer:
         """Record and word a refusal of something that never became a call: too large, unreadable, too slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a call goes, as the policy that decided it says: base URL and the name of the key, not its value."""
+
+    name: str
+    kind: str  # "openrouter" | "openai"
+    url: str
+    key: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
     """What is to be sent, after rewriting."""
 
+    endpoint: Endpoint
     dialect: Dialect
     body: bytes = field(repr=False)
     stream: bool
@@ -85,6 +102,9 @@ class Reply(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises `UpstreamFailed` when it breaks off."""
+
+    def abort(self) -> None:
+        """Cut the connection: `chunks` then raises."""
 
 
 class Upstream(Protocol):

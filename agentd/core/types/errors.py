@@ -30,15 +30,27 @@ class RecordUnavailable(AgentdError):
 
 
 class UpstreamFailed(AgentdError):
-    """The upstream gave no usable answer before its first byte. `retryable` says whether another candidate may be tried."""
+    """The upstream gave no usable answer. `retryable`: another candidate may be tried, if no byte went to the agent yet;
+    `answer`: how the agent is to be told; `billed`: whether the upstream may have worked and so may charge for it."""
 
-    def __init__(self, code: str, message: str, *, status: int, retryable: bool, answer: Answer, retry_after_s: int | None = None) -> None:
-        """`status` is the upstream's own (0: none came); `answer` how the agent is to be told."""
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: int,
+        retryable: bool,
+        answer: Answer,
+        retry_after_s: int | None = None,
+        billed: bool = False,
+    ) -> None:
+        """`status` is the upstream's own (0: none came)."""
         super().__init__(code, message)
         self.status = status
         self.retryable = retryable
         self.answer = answer
         self.retry_after_s = retry_after_s
+        self.billed = billed
 
 
 class KeyUnavailable(AgentdError):

@@ -63,6 +63,7 @@ class Ending(StrEnum):
     CLIENT_GONE = "client_gone"
     TIMEOUT = "timeout"
     STOPPED = "stopped"  # agentd was told to stop
+    HALTED = "halted"  # the operator stopped it
     UNKNOWN = "unknown"  # agentd died in between; written by recovery
 
 

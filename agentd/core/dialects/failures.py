@@ -1,0 +1,170 @@
+"""What an upstream's error answer means for the agent, and whether another model may be tried.
+
+The upstream's own text never goes on: it may hold its account's id or an echo of the request. What it is replaced by says
+the same in agentd's words. Unknown statuses fall under their hundred, unknown texts of a 403 are a no.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from agentd.core.types.errors import UpstreamFailed
+from agentd.core.types.verdicts import Answer
+
+MAX_ERROR_BYTES = 64 << 10
+"""More of an error answer is not read."""
+
+MIN_RETRY_S, MAX_RETRY_S = 1, 300
+"""Retry-After is brought into this range: below it clients storm, above it they give up for the day."""
+
+_LIMIT_WORDS = re.compile(r"key limit|budget|credit|spend(ing)? limit", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Meaning:
+    code: str
+    message: str
+    answer: Answer
+    retryable: bool = False
+
+
+_LIMITED = _Meaning("upstream.rate_limited", "the upstream is receiving too many requests", Answer.WAIT, True)
+_BUSY = _Meaning("upstream.overloaded", "the upstream has no capacity at the moment", Answer.WAIT, True)
+_DOWN = _Meaning("upstream.unavailable", "the provider behind the upstream does not answer", Answer.WAIT, True)
+_SLOW = _Meaning("upstream.timeout", "the upstream took too long", Answer.WAIT, True)
+_BROKEN = _Meaning("upstream.error", "the upstream had an internal error", Answer.WAIT, True)
+_FUNDS = _Meaning("upstream.limit", "the limit that the operator has at the upstream is reached", Answer.BUDGET)
+_KEY = _Meaning("upstream.key_refused", "the upstream does not accept the operator's key", Answer.DENY)
+_REFUSED = _Meaning("upstream.refused", "the upstream refuses this request", Answer.DENY)
+_LONG = _Meaning("upstream.too_long", "the request is longer than the model's context", Answer.INVALID)
+_INVALID = _Meaning("upstream.invalid", "the upstream finds the request invalid", Answer.INVALID)
+_CONTENT = _Meaning("upstream.content_refused", "the upstream's content rules refuse this request", Answer.DENY)
+_MODEL = _Meaning("upstream.no_model", "the upstream does not have this model", Answer.DENY, True)
+_PRIVATE = _Meaning("upstream.no_private_endpoint", "no provider meets the data and price rules of the policy", Answer.DENY, True)
+
+_BY_TYPE: dict[str, _Meaning] = {
+    "rate_limit_exceeded": _LIMITED,
+    "provider_overloaded": _BUSY,
+    "provider_unavailable": _DOWN,
+    "timeout": _SLOW,
+    "server": _BROKEN,
+    "payment_required": _FUNDS,
+    "token_limit_exceeded": _FUNDS,
+    "context_length_exceeded": _LONG,
+    "max_tokens_exceeded": _LONG,
+    "string_too_long": _LONG,
+    "authentication": _KEY,
+    "invalid_request": _INVALID,
+    "invalid_prompt": _INVALID,
+    "unprocessable": _INVALID,
+    "precondition_failed": _INVALID,
+    "payload_too_large": _Meaning("upstream.too_large", "the request is too large for the upstream", Answer.TOO_LARGE),
+    "content_policy_violation": _CONTENT,
+    "refusal": _CONTENT,
+    "not_found": _MODEL,
+}
+
+_BY_AVAILABILITY: dict[str, _Meaning] = {
+    "model_not_found": _MODEL,
+    "wrong_endpoint": _MODEL,
+    "no_endpoints": _MODEL,
+    "model_deprecated": _MODEL,
+    "model_unavailable_upstream": _MODEL,
+    "free_variant_ended": _MODEL,
+    "capacity_exhausted": _BUSY,
+    "temporarily_unavailable": _BUSY,
+    "region_restricted": _REFUSED,
+    "privacy_restricted": _PRIVATE,
+    "constraint_filtered": _PRIVATE,
+}
+
+_BY_STATUS: dict[int, _Meaning] = {
+    401: _KEY,
+    402: _FUNDS,
+    404: _MODEL,
+    408: _SLOW,
+    413: _BY_TYPE["payload_too_large"],
+    429: _LIMITED,
+    502: _DOWN,
+    503: _BUSY,
+    504: _SLOW,
+    524: _SLOW,
+    529: _BUSY,
+}
+
+
+def read_failure(status: int, headers: Mapping[str, str], body: bytes, at_s: int) -> UpstreamFailed:
+    """The meaning of an answer whose status is not 200. `at_s`: seconds since 1970, for a Retry-After that is a date."""
+    error = _error_of(body)
+    meaning = _meaning(status, error)
+    after = retry_after(headers.get("Retry-After"), at_s) if meaning.answer is Answer.WAIT else None
+    failure = UpstreamFailed(
+        meaning.code,
+        f"{meaning.message} (status {status})",
+        status=status,
+        retryable=meaning.retryable,
+        answer=meaning.answer,
+        retry_after_s=after or (MIN_RETRY_S if meaning.answer is Answer.WAIT else None),
+    )
+    if meaning is _KEY:
+        failure.hint = "The operator stores a valid one with: agentctl key set"
+    return failure
+
+
+def retry_after(value: str | None, at_s: int) -> int | None:
+    """Seconds to wait from a Retry-After header: a whole or broken number, or a date; None if absent or in the past."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - at_s
+        except ValueError:
+            return None
+    if not 0 <= seconds < float("inf"):
+        return None
+    return min(MAX_RETRY_S, max(MIN_RETRY_S, round(seconds)))
+
+
+def _error_of(body: bytes) -> dict[str, Any]:
+    """The error object, with the places folded in where contracts differ; empty when there is none."""
+    try:
+        whole = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(whole, dict):
+        return {}
+    error = whole.get("error")
+    folded = dict(error) if isinstance(error, dict) else {"message": str(error or "")}
+    metadata = folded.get("metadata")
+    folded["metadata"] = metadata if isinstance(metadata, dict) else {}
+    folded["availability"] = folded.get("availability") or whole.get("availability") or {}
+    folded["type"] = folded["metadata"].get("error_type") or folded.get("error_type") or whole.get("error_type")
+    return folded
+
+
+def _meaning(status: int, error: dict[str, Any]) -> _Meaning:
+    available = error.get("availability")
+    code = available.get("code") if isinstance(available, dict) else None
+    if isinstance(code, str) and code in _BY_AVAILABILITY:
+        return _BY_AVAILABILITY[code]
+    if status == 403:
+        return _forbidden(error)
+    kind = error.get("type")
+    if isinstance(kind, str) and kind in _BY_TYPE:
+        return _BY_TYPE[kind]
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    return _BROKEN if status >= 500 else _INVALID
+
+
+def _forbidden(error: dict[str, Any]) -> _Meaning:
+    """A 403 is a content rule, a limit of the key, or a no; only its parts tell which."""
+    metadata = error.get("metadata") or {}
+    if metadata.get("patterns") or metadata.get("reasons") or metadata.get("flagged_input"):
+        return _CONTENT
+    return _FUNDS if _LIMIT_WORDS.search(str(error.get("message", ""))) else _REFUSED

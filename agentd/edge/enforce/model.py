@@ -1,0 +1,198 @@
+"""Sending permitted model calls to their upstream, with a key that nobody else sees.
+
+Request headers are built from nothing: no header of a client is copied. The connection is bound by the permit's deadline;
+leaving the context closes it unless the answer was read to its end. With `--simulate`, upstreams of kind `openrouter` are
+reached at the simulator's Unix socket instead; nothing else differs.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+import aiohttp
+
+from agentd import __version__
+from agentd.core.dialects.failures import MAX_ERROR_BYTES, read_failure
+from agentd.core.types.calls import Dialect
+from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
+from agentd.core.types.receipts import Permit
+from agentd.core.types.verdicts import Answer
+from agentd.gate.ports import Clock, Dispatch, Endpoint, Reply
+
+CONNECT_S = 10.0
+"""To connect, name resolution and TLS included."""
+
+SILENCE_S = 120.0
+"""The longest pause between two pieces of an answer; upstreams send comments while they work."""
+
+READ_BYTES = 1 << 16
+
+KEEPALIVE_S = 60.0
+
+_PATHS = {Dialect.CHAT: "/chat/completions", Dialect.MESSAGES: "/messages"}
+
+SIMULATOR_URL = "http://simulator/api/v1"
+SIMULATOR_KEY = "sk-simulator"
+"""No secret: the simulator wants some key, as the real service does."""
+
+
+class Secret(Protocol):
+    """A secret value that shows itself only when asked."""
+
+    def reveal(self) -> str:
+        """The value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where calls go: how to get a key by name, and the simulator's socket, if that stands in."""
+
+    key: Callable[[str], Secret | None]
+    clock: Clock
+    simulator: str | None = None
+
+
+class ModelUpstream:
+    """Fulfils `gate.ports.Upstream` by HTTP. Use as an async context; leaving it closes the connections."""
+
+    def __init__(self, way: Way) -> None:
+        """Connections are opened on entering."""
+        self._way = way
+        self._session: aiohttp.ClientSession | None = None
+        self._simulated: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        """Make the connection pools."""
+        self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=60))
+        if self._way.simulator is not None:
+            self._simulated = _session(aiohttp.UnixConnector(self._way.simulator, limit=0, keepalive_timeout=KEEPALIVE_S))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close them."""
+        for session in (self._session, self._simulated):
+            if session is not None:
+                await session.close()
+
+    @asynccontextmanager
+    async def open(self, permit: Permit, dispatch: Dispatch) -> AsyncIterator[Reply]:
+        """See `gate.ports.Upstream.open`."""
+        session, url, key = self._target(dispatch.endpoint)
+        limits = permit.allow.limits
+        timeout = aiohttp.ClientTimeout(total=limits.deadline_s, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        request = session.post(
+            url + _PATHS[dispatch.dialect],
+            data=dispatch.body,
+            headers=_headers(dispatch, key),
+            timeout=timeout,
+            allow_redirects=False,
+        )
+        response = await self._answered(request)
+        try:
+            if response.status != 200:
+                raise await self._refused(response)
+            yield HttpReply(response)
+        finally:
+            response.close() if not response.content.at_eof() else response.release()
+
+    def _target(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str, str | None]:
+        if endpoint.kind == "openrouter" and self._simulated is not None:
+            return self._simulated, SIMULATOR_URL, SIMULATOR_KEY
+        if self._session is None:
+            raise KeyUnavailable("daemon.stopping", "the upstream connections are closed")
+        if endpoint.key is None:
+            return self._session, endpoint.url, None
+        secret = self._way.key(endpoint.key)
+        if secret is None:
+            raise KeyUnavailable("key.missing", f"there is no key {endpoint.key}", f"agentctl key set {endpoint.key}")
+        return self._session, endpoint.url, secret.reveal()
+
+    async def _answered(self, request: "aiohttp.client._RequestContextManager") -> aiohttp.ClientResponse:
+        try:
+            return await request
+        except aiohttp.ClientConnectorError as error:
+            raise _unreachable(error) from None
+        except TimeoutError:
+            raise _timeout() from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise _broke(error) from None
+
+    async def _refused(self, response: aiohttp.ClientResponse) -> UpstreamFailed:
+        try:
+            body = await response.content.read(MAX_ERROR_BYTES)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            body = b""
+        return read_failure(response.status, response.headers, body, self._way.clock.wall_ns() // 10**9)
+
+
+class HttpReply:
+    """A 200 of an upstream, being read. Fulfils `gate.ports.Reply`."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        """Takes the open response."""
+        self._response = response
+        self._aborted = False
+        self.generation: str | None = response.headers.get("X-Generation-Id")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body's bytes as they come."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except TimeoutError:
+            raise _timeout() from None
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+            raise _broke(error) from None
+        if self._aborted:
+            raise _broke(ConnectionAbortedError())
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._aborted = True
+        self._response.close()
+
+
+def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=True,
+        read_bufsize=READ_BYTES,
+        skip_auto_headers=("User-Agent",),
+        trust_env=False,
+    )
+
+
+def _headers(dispatch: Dispatch, key: str | None) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "Accept": "text/event-stream" if dispatch.stream else "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": f"agentd/{__version__}",
+    }
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    if dispatch.endpoint.kind == "openrouter":
+        headers["X-OpenRouter-Metadata"] = "enabled"
+    if dispatch.dialect is Dialect.MESSAGES:
+        headers["anthropic-version"] = dispatch.version or "2023-06-01"
+        if dispatch.beta:
+            headers["anthropic-beta"] = ",".join(dispatch.beta)
+    return headers
+
+
+def _unreachable(error: Exception) -> UpstreamFailed:
+    kind = type(error).__name__
+    return UpstreamFailed("upstream.unreachable", f"the upstream cannot be reached ({kind})", status=0, retryable=True, answer=Answer.WAIT, retry_after_s=10)
+
+
+def _timeout() -> UpstreamFailed:
+    return UpstreamFailed("upstream.timeout", "the upstream took too long", status=0, retryable=False, answer=Answer.WAIT, retry_after_s=10, billed=True)
+
+
+def _broke(error: Exception) -> UpstreamFailed:
+    kind = type(error).__name__
+    return UpstreamFailed("upstream.cut", f"the upstream's answer broke off ({kind})", status=0, retryable=False, answer=Answer.WAIT, retry_after_s=2, billed=True)
