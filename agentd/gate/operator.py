@@ -44,6 +44,10 @@ class OperatorDesk:
         self._desk = desk
         self._keys = KeyDesk(desk)
 
+    def now_ns(self) -> int:
+        """See `OperatorFace`."""
+        return self._desk.clock.wall_ns()
+
     async def admit(self, peer: Peer) -> None:
         """See `OperatorFace`."""
         held, desk = self._desk.policies.current, self._desk

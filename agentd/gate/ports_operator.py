@@ -53,6 +53,9 @@ class HaltAsk:
 class OperatorFace(Protocol):
     """Everything an operator can see and do."""
 
+    def now_ns(self) -> int:
+        """Wall time, UTC nanoseconds: what "two hours ago" counts from."""
+
     async def admit(self, peer: Peer) -> None:
         """Raise `OperatorRefused` for a peer that is one of the agents, unless this is a trial where uids are shared."""
 
