@@ -10,9 +10,11 @@ Everything here blocks, for milliseconds or, while a person is asked to unlock, 
 
 import os
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import keyring.errors
+import secretstorage
 import secretstorage.exceptions
 from keyring.backend import KeyringBackend
 from keyring.backends.SecretService import Keyring as SecretServiceKeyring
@@ -71,7 +73,9 @@ def open_backend(environ: Mapping[str, str] = os.environ) -> KeyringBackend:
         raise _failure("keyring.insecure", f"{PIN} names {chosen!r}, which agentd does not trust with keys.")
     if not environ.get(BUS):
         raise _failure("keyring.no_bus", f"{BUS} is not set, so there is no keyring to talk to.")
-    SecretServiceKeyring.priority  # noqa: B018  raises RuntimeError when nobody on the bus is a keyring
+    with closing(secretstorage.dbus_init()) as bus:
+        if not secretstorage.check_service_availability(bus):
+            raise _failure("keyring.no_service", "There is a D-Bus, but no keyring answers on it.")
     return SecretServiceKeyring()  # type: ignore[no-untyped-call]  # nor is this one
 
 
@@ -113,8 +117,8 @@ def _failure(code: str, message: str) -> KeyUnavailable:
     return KeyUnavailable(code, message, HINTS[code])
 
 
-# The first that fits counts, so the special stand before the general: NoKeyringError is a RuntimeError, PromptDismissed an
-# ItemNotFound, TimeoutError an OSError. InitError is what a missing default collection ends in when nobody answers its prompt.
+# The first that fits counts, so the special stand before the general: PromptDismissed is an ItemNotFound, TimeoutError an
+# OSError. InitError is what a missing default collection ends in when nobody answers its prompt.
 _MEANINGS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str, str], ...] = (
     (TimeoutError, "keyring.timeout", "The keyring did not answer in time."),
     (keyring.errors.NoKeyringError, "keyring.no_service", "No keyring is installed that could keep keys."),
@@ -134,7 +138,6 @@ _MEANINGS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], st
     ),
     (keyring.errors.PasswordSetError, "keyring.read_only", "This keyring can be read, but not written to."),
     (keyring.errors.PasswordDeleteError, "key.unknown", "The keyring holds no key of that name."),
-    (RuntimeError, "keyring.no_service", "There is a D-Bus, but no keyring answers on it."),
     (
         (secretstorage.exceptions.SecretServiceNotAvailableException, OSError),
         "keyring.bus_gone",

@@ -58,7 +58,7 @@ class KeyRing:
         self._secrets: dict[str, Secret] = {}
         self._failure: KeyUnavailable | None = KeyUnavailable("keyring.unread", UNREAD, "Wait for the start to end.")
         self._lock = asyncio.Lock()
-        self._worker: threading.Thread | None = None
+        self._hanging: Callable[[], bool] = lambda: False
 
     async def load(self, names: Iterable[str]) -> None:
         """Read these keys into use, at start and whenever policy names new ones. Does not raise: `health` tells.
@@ -151,13 +151,11 @@ class KeyRing:
             return result
 
     async def _in_thread(self, operation: Callable[[KeyringBackend], T]) -> T:
-        if self._worker is not None and self._worker.is_alive():
+        if self._hanging():
             raise TimeoutError
         outcome: Future[T] = Future()
-        self._worker = threading.Thread(
-            target=_work, args=(outcome, self._opener, operation), name="keyring", daemon=True
-        )
-        self._worker.start()
+        self._hanging = lambda: not outcome.done()
+        threading.Thread(target=_work, args=(outcome, self._opener, operation), name="keyring", daemon=True).start()
         async with asyncio.timeout(self._clock_s):
             return await asyncio.wrap_future(outcome)
 
