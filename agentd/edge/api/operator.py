@@ -7,9 +7,10 @@ An error is `{"error": {"code", "message", "hint"}}` with a status that says wha
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from agentd.core.types.callers import Peer
 from agentd.core.types.errors import AgentdError
@@ -26,8 +27,6 @@ STATUS = {Answer.INVALID: 400, Answer.DENY: 403, Answer.NOT_FOUND: 404, Answer.U
 """How a refusal by the desk is put in HTTP. What is not listed here (no record above all) is 503."""
 
 PeerOf = Callable[[web.Request], Peer]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 _log = logging.getLogger("agentd.operator")
 
