@@ -6,7 +6,7 @@
 
 MAKEFLAGS += --silent --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-all slow lint clients clients-install debian lock clean
+.PHONY: help demo run test test-all slow lint clients clients-install debian lock measure clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +48,9 @@ debian: ## Debian packages that some tests need: installed when root, else named
 
 lock: ## resolve the dependencies anew into requirements/*.txt, with hashes
 	scripts/lock
+
+measure: $(DEV) ## how long files and functions are (a report, not a gate)
+	$(BIN)/python scripts/measure.py
 
 clean: ## remove everything that make made
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
