@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import keyring.errors
@@ -392,7 +391,7 @@ def test_a_keyring_that_nobody_ever_unlocked(keyring_box: KeyringBox) -> None:
 def test_keyring_files_hold_no_key_in_the_clear(keyring_box: KeyringBox) -> None:
     keyring_box.start_keyring(b"a password")
     asyncio.run(KeyRing().set("openrouter", CANARY))
-    files = [path for path in keyring_box.root.rglob("*.keyring")]
+    files = list(keyring_box.root.rglob("*.keyring"))
     assert files
     assert not [path for path in files if CANARY.encode() in path.read_bytes()]
 
