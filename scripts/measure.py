@@ -14,7 +14,17 @@ FILE_LINES = 400
 FUNCTION_LINES = 40
 CORE_FUNCTION_LINES = 25
 COMPLEXITY = 9
-BRANCHES = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.IfExp, ast.comprehension, ast.BoolOp, ast.match_case)
+BRANCHES = (
+    ast.If,
+    ast.For,
+    ast.AsyncFor,
+    ast.While,
+    ast.ExceptHandler,
+    ast.IfExp,
+    ast.comprehension,
+    ast.BoolOp,
+    ast.match_case,
+)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -24,10 +34,13 @@ def code_lines(node: ast.AST, text: Sequence[str]) -> int:
     start, end = getattr(node, "lineno", 1), getattr(node, "end_lineno", len(text))
     silent = set()
     for each in ast.walk(node):
-        documented = isinstance(each, ast.Module | ast.ClassDef | Function) and each.body
-        if documented and isinstance(each.body[0], ast.Expr) and isinstance(each.body[0].value, ast.Constant):
+        if isinstance(each, ast.Module | ast.ClassDef | Function) and ast.get_docstring(each) is not None:
             silent |= set(range(each.body[0].lineno, (each.body[0].end_lineno or 0) + 1))
-    return sum(1 for n in range(start, end + 1) if n not in silent and text[n - 1].strip() and not text[n - 1].lstrip().startswith("#"))
+    return sum(
+        1
+        for n in range(start, end + 1)
+        if n not in silent and text[n - 1].strip() and not text[n - 1].lstrip().startswith("#")
+    )
 
 
 def complexity(function: Function) -> int:
@@ -62,7 +75,9 @@ def measure(root: Path) -> tuple[int, list[str]]:
             lengths.append(code_lines(function, text))
             depths.append(complexity(function))
             if lengths[-1] > limit or depths[-1] > COMPLEXITY:
-                outliers.append(f"  {file}:{function.lineno} {function.name}: {lengths[-1]} lines, complexity {depths[-1]}")
+                outliers.append(
+                    f"  {file}:{function.lineno} {function.name}: {lengths[-1]} lines, complexity {depths[-1]}"
+                )
     report = [
         f"{root}: {len(sizes)} files, {total} lines of code, {len(lengths)} functions",
         f"  lines of a file: {summary(sizes)}",

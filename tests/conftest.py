@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from harness import blocking, canary as canaries, daemon as daemons
+from harness import blocking
+from harness import canary as canaries
+from harness import daemon as daemons
 
-settings.register_profile("fast", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "fast", max_examples=50, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("deep", max_examples=5_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("AGENTD_HYPOTHESIS", "fast"))
 

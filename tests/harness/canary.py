@@ -25,5 +25,7 @@ def found_in(data: bytes | str, secret: str = CANARY) -> bool:
 
 def found_under(folders: Iterable[Path], secret: str = CANARY) -> list[Path]:
     """The files below these folders that hold the secret in any form."""
-    files = (file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_symlink())
+    files = (
+        file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file() and not file.is_symlink()
+    )
     return [file for file in files if found_in(file.read_bytes(), secret)]

@@ -87,7 +87,11 @@ class Daemon:
 
 
 def start(
-    policy: str | Path = SHIPPED_POLICY, *flags: str, home: Path | None = None, env: Mapping[str, str] | None = None, simulate: bool = True
+    policy: str | Path = SHIPPED_POLICY,
+    *flags: str,
+    home: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    simulate: bool = True,
 ) -> Daemon:
     """Start a daemon and wait until it is ready. `policy` is a file, or the text of one.
 

@@ -50,7 +50,12 @@ def _events(body: bytes) -> Iterator[Any]:
 
 
 def call(
-    path: Path, method: str, target: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = TIMEOUT_S
+    path: Path,
+    method: str,
+    target: str,
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = TIMEOUT_S,
 ) -> Reply:
     """One request, one answer. A `body` that is not bytes goes as JSON."""
     connection = UnixConnection(path, timeout)

@@ -62,8 +62,12 @@ def permit_is_made_in_one_file(source: Source) -> Iterator[Finding]:
 def broad_except_says_why(source: Source) -> Iterator[Finding]:
     """Whoever catches everything says why in a comment on that line or the next; an error swallowed silently fails open."""
     for node in ast.walk(source.tree):
-        broad = isinstance(node, ast.ExceptHandler) and _is_broad(node.type)
-        broad = broad or (isinstance(node, ast.Call) and _last_name(node.func) == "suppress" and any(map(_is_broad, node.args)))
+        if isinstance(node, ast.ExceptHandler):
+            broad = _is_broad(node.type)
+        elif isinstance(node, ast.Call) and _last_name(node.func) == "suppress":
+            broad = any(map(_is_broad, node.args))
+        else:
+            continue
         if broad and not _explained(source, node.lineno):
             yield Finding(source.path, node.lineno, "catches everything without a comment that says why")
 

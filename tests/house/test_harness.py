@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from blockbuster import BlockingError
 
-from harness import blocking, canary as canaries
+from harness import blocking
+from harness import canary as canaries
 
 
 def _from_agentd(code: str, **names: object) -> None:
@@ -43,7 +44,11 @@ def test_a_blocking_call_in_the_loop_raises(code: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "code",
-    ["open('/proc/self/stat').read()", "open('/proc/self/stat', 'rb').read()", "import os; os.readlink('/proc/self/exe')"],
+    [
+        "open('/proc/self/stat').read()",
+        "open('/proc/self/stat', 'rb').read()",
+        "import os; os.readlink('/proc/self/exe')",
+    ],
 )
 def test_the_kernels_own_tables_may_be_read(code: str) -> None:
     _from_agentd(code)

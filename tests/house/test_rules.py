@@ -34,7 +34,11 @@ BAD: list[tuple[rules.Rule, str, str]] = [
 
 GOOD: list[tuple[rules.Rule, str, str]] = [
     (rules.permit_is_made_in_one_file, rules.PIPELINE, "permit = Permit(allow, receipt)"),
-    (rules.broad_except_says_why, ANY, "try:\n    f()\nexcept Exception:  # a listener must not stop the writer\n    pass"),
+    (
+        rules.broad_except_says_why,
+        ANY,
+        "try:\n    f()\nexcept Exception:  # a listener must not stop the writer\n    pass",
+    ),
     (rules.broad_except_says_why, ANY, "try:\n    f()\nexcept ValueError:\n    pass"),
     (rules.core_is_never_async, ANY, "async def f() -> None:\n    ..."),
     (rules.no_task_without_a_group, ANY, "group.create_task(f())"),
@@ -110,7 +114,18 @@ def test_every_rule_has_its_bad_example() -> None:
 
 def _ruff(path: str, text: str) -> set[str]:
     """The codes that ruff finds in a text if it stood at a path."""
-    command = [sys.executable, "-m", "ruff", "check", "--no-cache", "--output-format", "json", "--stdin-filename", path, "-"]
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--no-cache",
+        "--output-format",
+        "json",
+        "--stdin-filename",
+        path,
+        "-",
+    ]
     done = subprocess.run(command, input=text + "\n", capture_output=True, text=True, cwd=REPO, check=False)
     assert done.returncode in (0, 1), done.stderr
     return {found["code"] for found in json.loads(done.stdout)}
@@ -158,5 +173,9 @@ def test_enforcement_without_decision_and_record_does_not_type_check(tmp_path: P
     file.write_text(UNDECIDED.lstrip("\n").replace('"""Enf', '\n"""Enf', 1))
     command = [sys.executable, "-m", "mypy", "--config-file", str(REPO / "pyproject.toml"), "--no-pretty", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, check=False)
-    lines = [int(line.split(":")[1]) for line in done.stdout.splitlines() if line.startswith(str(file)) and " error: " in line]
+    lines = [
+        int(line.split(":")[1])
+        for line in done.stdout.splitlines()
+        if line.startswith(str(file)) and " error: " in line
+    ]
     assert lines == [10, 14, 18], done.stdout + done.stderr

@@ -53,13 +53,22 @@ def test_tracked_files_speak_of_the_product_alone() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["as issue 7 asks", "see Issue #12", "# TODO later", "run /home/ann/agentd/x", "cd /srv/checkouts/agentd/docs", "<<<<<<< HEAD\n"],
+    [
+        "as issue 7 asks",
+        "see Issue #12",
+        "# TODO later",
+        "run /home/ann/agentd/x",
+        "cd /srv/checkouts/agentd/docs",
+        "<<<<<<< HEAD\n",
+    ],
 )
 def test_a_foreign_word_is_found(text: str) -> None:
     assert len(_foreign(text, Path("/srv/checkouts/agentd"))) == 1
 
 
-@pytest.mark.parametrize("text", ["/home/agent", "/root", "~/.config/agentd", "an issue with 3 parts", "/srv/checkouts/agentd-box"])
+@pytest.mark.parametrize(
+    "text", ["/home/agent", "/root", "~/.config/agentd", "an issue with 3 parts", "/srv/checkouts/agentd-box"]
+)
 def test_an_ordinary_word_is_let_be(text: str) -> None:
     assert _foreign(text, Path("/srv/checkouts/agentd")) == []
 

@@ -102,7 +102,9 @@ def test_the_walls_hold(copy: Path) -> None:
     assert _check(copy, [("agentd/__init__.py", "")]) == [[]]
 
 
-@pytest.mark.parametrize("index", range(len(SABOTAGES)), ids=[f"{file}: {line.split(chr(10))[-1].strip()}" for _, file, line in SABOTAGES])
+@pytest.mark.parametrize(
+    "index", range(len(SABOTAGES)), ids=[f"{file}: {line.split(chr(10))[-1].strip()}" for _, file, line in SABOTAGES]
+)
 def test_the_wall_falls(index: int, copy: Path) -> None:
     wall = SABOTAGES[index][0]
     fallen = _fallen(copy)[index]

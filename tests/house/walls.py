@@ -21,15 +21,22 @@ from importlinter import configuration
 from importlinter.application import use_cases
 
 PURE = frozenset(
-    "__future__ abc base64 binascii bisect calendar collections copy dataclasses datetime decimal difflib email enum fnmatch fractions "
-    "functools hashlib heapq hmac html ipaddress itertools json math msgspec operator re string struct textwrap types typing "
-    "typing_extensions unicodedata urllib zlib".split()
+    "__future__ abc base64 binascii bisect calendar collections copy dataclasses datetime decimal difflib email enum fnmatch "
+    "fractions functools hashlib heapq hmac html ipaddress itertools json math msgspec operator re string struct textwrap types "
+    "typing typing_extensions unicodedata urllib zlib".split()
 )
 """Libraries that compute and do nothing else. `datetime` is here for arithmetic and `urllib` for `urllib.parse`; the clock of
 the one and `urllib.request` are banned by ruff."""
 
 STDLIB = frozenset(sys.stdlib_module_names)
-PORTS = ("agentd.gate.ports", "agentd.gate.ports_operator", "agentd.core.types", "agentd.core.accounting", "agentd.core.dialects", "agentd.data")
+PORTS = (
+    "agentd.gate.ports",
+    "agentd.gate.ports_operator",
+    "agentd.core.types",
+    "agentd.core.accounting",
+    "agentd.core.dialects",
+    "agentd.data",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +57,13 @@ ROOMS = (
     Room("agentd.edge.ledger", PORTS),
     Room("agentd.edge.host", PORTS),
     Room("agentd.sandbox", libraries=STDLIB),
-    Room("agentd.ctl", ("agentd.core.types", "agentd.core.policy.parse", "agentd.core.accounting.chain", "agentd.document")),
-    Room("agentd.simulator", ("agentd.core.types", "agentd.core.accounting", "agentd.data", "agentd.edge.host.catalogue")),
+    Room(
+        "agentd.ctl",
+        ("agentd.core.types", "agentd.core.policy.parse", "agentd.core.accounting.chain", "agentd.document"),
+    ),
+    Room(
+        "agentd.simulator", ("agentd.core.types", "agentd.core.accounting", "agentd.data", "agentd.edge.host.catalogue")
+    ),
     Room("agentd.document", ("agentd.core.types", "agentd.core.policy"), STDLIB | {"yaml"}),
     Room("agentd.data", libraries=STDLIB),
 )
