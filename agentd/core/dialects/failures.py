@@ -139,7 +139,7 @@ def _error_of(body: bytes) -> dict[str, Any]:
     if not isinstance(whole, dict):
         return {}
     error = whole.get("error")
-    folded = dict(error) if isinstance(error, dict) else {"message": str(error or "")}
+    folded: dict[str, Any] = dict(error) if isinstance(error, dict) else {"message": str(error or "")}
     metadata = folded.get("metadata")
     folded["metadata"] = metadata if isinstance(metadata, dict) else {}
     folded["availability"] = folded.get("availability") or whole.get("availability") or {}
@@ -164,7 +164,7 @@ def _meaning(status: int, error: dict[str, Any]) -> _Meaning:
 
 def _forbidden(error: dict[str, Any]) -> _Meaning:
     """A 403 is a content rule, a limit of the key, or a no; only its parts tell which."""
-    metadata = error.get("metadata") or {}
+    metadata: dict[str, Any] = error.get("metadata") or {}
     if metadata.get("patterns") or metadata.get("reasons") or metadata.get("flagged_input"):
         return _CONTENT
     return _FUNDS if _LIMIT_WORDS.search(str(error.get("message", ""))) else _REFUSED

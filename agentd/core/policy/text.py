@@ -92,8 +92,8 @@ _SIGNALS: tuple[_Signal, ...] = (
 )  # fmt: skip
 
 _INHERITS = re.compile(
-    r"^\W*(yes|yep|yeah|no|nope|ok(ay)?|sure|go( on| ahead)?|continue|proceed|do it|try again|again|next|same( for .{1,40})?|"
-    r"option \w{1,3}|the (first|second|third|last)( one)?|\d{1,2})\W*$",
+    r"^(?:\W*(?:yes|yep|yeah|no|nope|ok(ay)?|sure|go( on| ahead)?|continue|proceed|do it|try again|again|next|same( for .{1,40})?|"
+    r"option \w{1,3}|the (first|second|third|last)( one)?|\d{1,2})\b){1,3}\W*$",
     re.IGNORECASE,
 )
 

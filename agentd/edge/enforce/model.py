@@ -50,7 +50,7 @@ class Secret(Protocol):
 class Way:
     """Where calls go: how to get a key by name, and the simulator's socket, if that stands in."""
 
-    key: Callable[[str], Secret | None]
+    key: Callable[[str], Secret]  # raises `KeyUnavailable`
     clock: Clock
     simulator: str | None = None
 
@@ -105,10 +105,7 @@ class ModelUpstream:
             raise KeyUnavailable("daemon.stopping", "the upstream connections are closed")
         if endpoint.key is None:
             return self._session, endpoint.url, None
-        secret = self._way.key(endpoint.key)
-        if secret is None:
-            raise KeyUnavailable("key.missing", f"there is no key {endpoint.key}", f"agentctl key set {endpoint.key}")
-        return self._session, endpoint.url, secret.reveal()
+        return self._session, endpoint.url, self._way.key(endpoint.key).reveal()
 
     async def _answered(self, request: "aiohttp.client._RequestContextManager") -> aiohttp.ClientResponse:
         try:

@@ -1,0 +1,126 @@
+"""Where agentd lives and how it is run: flags over `agentd.yaml` over the defaults of system or user mode.
+
+System mode is what root and the systemd unit get: /run/agentd, /var/lib/agentd, /etc/agentd. User mode is a trial without
+root: the same layout under the XDG directories, with agent and operator under one uid, which is no boundary.
+The policy is not here: it is reloaded, these are read once.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agentd.core.types.errors import AgentdError
+
+SYSTEM_RUN = Path("/run/agentd")
+SYSTEM_STATE = Path("/var/lib/agentd")
+SYSTEM_CONFIG = Path("/etc/agentd")
+AGENTS_GROUP = "agentd-agents"
+OPERATORS_GROUP = "agentd-operators"
+SHIPPED_POLICY = Path(__file__).resolve().parent.parent / "etc" / "policy.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How this daemon runs. Seconds are the clocks of the stages of shutdown."""
+
+    policy: Path
+    state: Path
+    run: Path
+    user_mode: bool
+    simulate: bool = False
+    finish_s: float = 20.0  # streams in flight may end by themselves
+    cut_s: float = 5.0  # then they are cut, and their lines closed
+    new_ledger: str | None = None  # the reason for beginning a new chain beside a lost one
+
+    @property
+    def agent_socket(self) -> Path:
+        """The agents' door."""
+        return self.run / "agent.sock"
+
+    @property
+    def operator_socket(self) -> Path:
+        """The operator's door."""
+        return self.run / "operator.sock"
+
+    @property
+    def simulator_socket(self) -> Path:
+        """The stand-in for the upstream, in a directory of its own that only this uid enters."""
+        return self.state / "simulator.sock"
+
+
+class SettingsRefused(AgentdError):
+    """The settings file or a flag cannot be used."""
+
+
+def default_run_dir(environ: Mapping[str, str], uid: int) -> Path:
+    """Where the sockets are: the system's directory for root or where it exists, else the user's."""
+    if uid == 0 and not environ.get("AGENTD_USER_MODE"):
+        return SYSTEM_RUN
+    if SYSTEM_RUN.is_dir() and os.access(SYSTEM_RUN, os.W_OK):
+        return SYSTEM_RUN
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    return Path(runtime) / "agentd" if runtime else _state_home(environ) / "agentd" / "run"
+
+
+def settings_from(environ: Mapping[str, str], uid: int, flags: Mapping[str, Any]) -> Settings:
+    """The settings in force. `flags`: policy, state, run, simulate, user, config, new_ledger; None is "not given".
+
+    Raises `SettingsRefused` naming the file or flag and the cure.
+    """
+    user = bool(flags.get("user")) or (uid != 0 and "STATE_DIRECTORY" not in environ)  # systemd names it to its services
+    base = _user_defaults(environ) if user else _system_defaults()
+    given = flags.get("config")
+    config = Path(given) if given else base.policy.parent / "agentd.yaml"
+    base = replace(base, **_file_values(config, required=bool(given)))
+    chosen = {name: _typed(name, flags[name]) for name in ("policy", "state", "run", "simulate", "new_ledger") if flags.get(name)}
+    return replace(base, **chosen)
+
+
+def _system_defaults() -> Settings:
+    return Settings(SYSTEM_CONFIG / "policy.yaml", SYSTEM_STATE, SYSTEM_RUN, user_mode=False)
+
+
+def _user_defaults(environ: Mapping[str, str]) -> Settings:
+    config = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "agentd"
+    run = Path(environ["XDG_RUNTIME_DIR"]) / "agentd" if environ.get("XDG_RUNTIME_DIR") else _state_home(environ) / "agentd" / "run"
+    policy = config / "policy.yaml"
+    return Settings(policy if policy.exists() else SHIPPED_POLICY, _state_home(environ) / "agentd", run, user_mode=True)
+
+
+def _state_home(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+
+
+def _file_values(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if required:
+            raise SettingsRefused("settings.missing", f"there is no settings file {path}", "Leave --config out to run with defaults.") from None
+        return {}
+    except OSError as error:
+        raise SettingsRefused("settings.unreadable", f"{path} cannot be read: {error.strerror}") from None
+    try:
+        values = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise SettingsRefused("settings.syntax", f"{path}: {error}") from None
+    if not isinstance(values, dict):
+        raise SettingsRefused("settings.syntax", f"{path}: a map of settings is expected")
+    known = {field.name for field in fields(Settings)} - {"user_mode", "new_ledger"}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise SettingsRefused("settings.unknown", f"{path}: unknown setting {unknown[0]}", f"Known are: {', '.join(sorted(known))}.")
+    return {name: _typed(name, value) for name, value in values.items()}
+
+
+def _typed(name: str, value: Any) -> Any:
+    kinds: dict[str, type] = {"policy": Path, "state": Path, "run": Path, "finish_s": float, "cut_s": float, "simulate": bool, "new_ledger": str}
+    kind = kinds[name]
+    try:
+        return value if kind is bool and isinstance(value, bool) else kind(value)
+    except (TypeError, ValueError):
+        raise SettingsRefused("settings.type", f"setting {name} wants a {kind.__name__}, not {value!r}") from None
