@@ -1,0 +1,28 @@
+"""Which agent a caller is: the first entry, in file order, one of whose matches holds.
+
+A fact that the kernel did not give matches nothing, and a match without facts, which `parse` refuses, matches nobody.
+`parse` also refuses two equal matches, so where two entries hold, one is narrower: the operator decides by their order.
+"""
+
+from agentd.core.policy.schema import Agent, Match, Policy
+from agentd.core.types.callers import Peer
+
+
+def match_agent(policy: Policy, peer: Peer) -> Agent | None:
+    """The agent that policy takes a peer for, or None: nobody it knows."""
+    for agent in policy.agents.values():
+        if any(holds(match, peer) for match in agent.match):
+            return agent
+    return None
+
+
+def holds(match: Match, peer: Peer) -> bool:
+    """Whether every fact that a match names is the peer's."""
+    facts = (
+        (match.uid, peer.uid),
+        (match.gid, peer.gid),
+        (match.unit, peer.unit),
+        (match.exe, peer.exe),
+    )
+    asked = [(wanted, found) for wanted, found in facts if wanted is not None]
+    return bool(asked) and all(wanted == found for wanted, found in asked)
