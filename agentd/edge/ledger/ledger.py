@@ -1,0 +1,238 @@
+"""The record, as the rest of agentd sees it: append a line, get a receipt when it is durable.
+
+All that blocks happens on the writer's thread; here are the futures, the bound on the queue, the clock on each wait, and
+the listeners. Nothing here knows SQL.
+"""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from agentd.core.accounting.canonical import record_of
+from agentd.core.accounting.times import rfc3339
+from agentd.core.types.errors import AgentdError, RecordUnavailable
+from agentd.core.types.receipts import Ending, Receipt
+from agentd.core.types.records import Kind, Line
+from agentd.edge.ledger.closing import outcome_for
+from agentd.edge.ledger.failures import unavailable
+from agentd.edge.ledger.opening import Opened, open_record
+from agentd.edge.ledger.reader import Reader
+from agentd.edge.ledger.staging import Row, Signer
+from agentd.edge.ledger.writer import Job, KeepPolicy, Settled, Setup, Waiting, Writer
+from agentd.gate.ports import Clock
+
+MAX_WAITING = 4_096
+"""Lines in the queue: seconds of work for a slow disk. Beyond that, waiting only makes everybody late."""
+
+APPEND_TIMEOUT_S = 10.0
+"""A disk that takes longer is as good as none. The line may still be written; its call is then closed, unmade."""
+
+STUCK_S = 15
+"""No progress for so long with lines waiting: the writer hangs in the disk."""
+
+_NS_PER_S = 10**9
+
+log = logging.getLogger("agentd.ledger")
+
+T = TypeVar("T")
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """How the record does: its last line, waiting jobs, commits and the duration of the last, calls closed at start."""
+
+    lines: int
+    pending: int
+    commits: int
+    last_commit_us: int
+    recovered: int
+    open: int
+
+
+class Ledger:
+    """Fulfils `gate.ports.Ledger`; `reader` fulfils `gate.ports.RecordReader`. Made by `Ledger.open`."""
+
+    def __init__(self, directory: Path, clock: Clock, signer: Signer | None) -> None:
+        """Use `open`."""
+        self._directory = directory
+        self._clock = clock
+        self._signer = signer
+        self._loop = asyncio.get_running_loop()
+        self._started: asyncio.Future[Opened] = self._loop.create_future()
+        self._pending = 0
+        self._closed = False
+        self._listeners: dict[int, Listener] = {}
+        self._next_listener = 0
+        self._recovered = 0
+        setup = Setup(clock, signer, self._open_record, self._tell, self._tell_started)
+        self._writer = Writer(setup)
+        self.reader = Reader(directory, self.on_append, signer.public_hex if signer else None)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, state_dir: Path, clock: Clock, signer: Signer | None = None) -> AsyncIterator["Ledger"]:
+        """Open or begin the record in a directory; leaving the context closes it.
+
+        Raises `RecordUnavailable` when it cannot be used: in use, lost lines, damaged, not ours.
+        """
+        ledger = cls(state_dir, clock, signer)
+        ledger._writer.start()
+        try:
+            ledger._recovered = (await ledger._started).recovered
+        except BaseException:  # also when cancelled: the thread must not keep the lock
+            ledger._writer.stop()
+            raise
+        try:
+            yield ledger
+        finally:
+            await ledger.close()
+
+    @property
+    def id(self) -> str:
+        """The ledger's own id, as its first line says."""
+        return self._writer.tip.ledger
+
+    @property
+    def counters(self) -> Counters:
+        """Numbers for the status."""
+        tip, writer = self._writer.tip, self._writer
+        return Counters(
+            tip.link.seq, self._pending, writer.commits, writer.last_commit_us, self._recovered, len(tip.open)
+        )
+
+    async def append(self, line: Line) -> Receipt:
+        """Return when the line is durable and chained. Raises `RecordUnavailable`; then nothing may happen."""
+        future: asyncio.Future[Receipt] = self._loop.create_future()
+        return await self._queued(Waiting(line, future), future)
+
+    async def keep_policy(self, digest: str, text: str) -> None:
+        """Keep a policy version whole by its SHA-256 (hex); durable when this returns. Raises `RecordUnavailable`."""
+        if hashlib.sha256(text.encode()).hexdigest() != digest:
+            raise RecordUnavailable(
+                "record.unwritable", "The policy's text does not have its digest.", "This is a fault in agentd."
+            )
+        future: asyncio.Future[None] = self._loop.create_future()
+        await self._queued(KeepPolicy(digest, text, future), future)
+
+    def health(self) -> tuple[str, str]:
+        """(`ok` or the failure's code, a sentence with the next step)."""
+        if not self._writer.alive and not self._closed:
+            return "record.internal", "The writer of the record has ended. Restart agentd."
+        if failure := self._writer.failure:
+            return failure.code, f"{failure.message} {failure.hint}"
+        waited = (self._clock.mono_ns() - self._writer.progress_ns) // _NS_PER_S
+        if self._pending and waited >= STUCK_S:
+            return "record.slow", f"The disk has not taken a line for {waited} s. Look at the disk."
+        seal = "" if self._signer else " Checkpoints are unsigned: no signing key in the keyring."
+        return "ok", f"The record is kept; its last line is {self._writer.tip.link.seq}.{seal}"
+
+    def on_append(self, listener: Listener) -> Callable[[], None]:
+        """Hear each durable line, on the loop; the answer unsubscribes. A listener's error goes to the loop's handler."""
+        self._next_listener += 1
+        key = self._next_listener
+        self._listeners[key] = listener
+
+        def unsubscribe() -> None:
+            self._listeners.pop(key, None)
+
+        return unsubscribe
+
+    async def close(self) -> None:
+        """Write what is queued, seal the chain, end the thread. Appends are refused from now on."""
+        if self._closed:
+            return
+        self._closed = True
+        self._writer.stop()
+        await self.reader.close()  # first, so that the writer's is the last connection and can tidy up
+        await asyncio.to_thread(self._writer.join)
+
+    async def _queued(self, job: Job, future: "asyncio.Future[T]") -> T:
+        """Queue a job and wait for its end, within bounds."""
+        if self._closed:
+            raise unavailable("record.closed", self._directory)
+        if self._pending >= MAX_WAITING:
+            raise unavailable("record.overloaded", self._directory)
+        self._pending += 1
+        self._writer.put(job)
+        try:
+            async with asyncio.timeout(APPEND_TIMEOUT_S):
+                return await future
+        except TimeoutError:
+            raise unavailable("record.slow", self._directory) from None
+
+    def _open_record(self) -> Opened:
+        """On the writer's thread."""
+        return open_record(self._directory, self._clock.wall_ns(), self._signer)
+
+    def _tell_started(self, result: Opened | AgentdError) -> None:
+        """On the writer's thread."""
+        self._call_loop(self._settle_start, result)
+
+    def _tell(self, settled: Settled) -> None:
+        """On the writer's thread: one call of the loop for a whole batch."""
+        self._call_loop(self._settle, settled)
+
+    def _call_loop(self, call: Callable[[Any], None], value: object) -> None:
+        """Run something on the loop. A loop that is closed already has nobody left who waits."""
+        try:
+            self._loop.call_soon_threadsafe(call, value)
+        except RuntimeError:
+            log.warning("the loop ended before the record was closed")
+
+    def _settle_start(self, result: Opened | AgentdError) -> None:
+        if self._started.done():
+            return
+        if isinstance(result, Opened):
+            self._started.set_result(result)
+        else:
+            self._started.set_exception(result)
+
+    def _settle(self, settled: Settled) -> None:
+        """Wake everyone of a batch, then tell the listeners."""
+        self._pending -= len(settled.receipts) + len(settled.kept) + len(settled.refused)
+        for waiting, receipt in settled.receipts:
+            if not waiting.future.done():
+                waiting.future.set_result(receipt)
+            elif waiting.line.kind is Kind.DECISION and waiting.line.verdict == "allow":
+                self._close_unmade(waiting.line, receipt)
+        for keep in settled.kept:
+            if not keep.future.done():
+                keep.future.set_result(None)
+        for job, error in settled.refused:
+            if not job.future.done():
+                job.future.set_exception(_own(error))
+        if self._listeners:
+            self._publish(settled.rows)
+
+    def _publish(self, rows: list[Row]) -> None:
+        for row in rows:
+            record = msgspec.json.decode(row.body) | {"digest": row.digest}
+            for listener in tuple(self._listeners.values()):
+                self._loop.call_soon(listener, record)
+
+    def _close_unmade(self, line: Line, receipt: Receipt) -> None:
+        """An allow that was written after its caller had gone: the call will never be made, so it is closed at no cost."""
+        if self._closed:
+            return
+        at = rfc3339(self._clock.wall_ns())
+        outcome = outcome_for(
+            record_of(line, receipt.seq, ""), at, Ending.STOPPED, "the caller had gone before it was made"
+        )
+        future: asyncio.Future[Receipt] = self._loop.create_future()
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._pending += 1
+        self._writer.put(Waiting(outcome, future))
+
+
+def _own(error: AgentdError) -> RecordUnavailable:
+    """The port promises this type; each waiter gets an exception of its own."""
+    return RecordUnavailable(error.code, error.message, error.hint)

@@ -1,0 +1,278 @@
+"""Reading the record, off the event loop, on connections that cannot write.
+
+A read is one short query in a small pool of threads: a long one would hold the write-ahead log back from being emptied. What
+may be long (`raw`) is read in pages. The body is always read as bytes and decoded here, so that a line that somebody damaged
+can still be exported and verified.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from sqlite_utils import Database
+
+from agentd.core.accounting.times import rfc3339
+from agentd.core.types.records import Kind
+from agentd.edge.ledger import schema
+from agentd.edge.ledger.anchor import read_anchor
+from agentd.edge.ledger.failures import from_error, unavailable
+from agentd.edge.ledger.files import Identity, Place, identity
+from agentd.gate.ports import LineQuery
+
+READERS = 2
+"""Threads and connections: the operator's reads are few, and each holds a page cache."""
+
+PAGE_LINES = 500
+"""Lines per query of a long reading: about half a megabyte."""
+
+MAX_LINES = 100_000
+"""Lines that one query may ask for: memory stays bounded."""
+
+_COLUMNS = "seq, CAST(body AS BLOB) AS body, digest"
+
+_BY: dict[str, str] = {
+    "class": "class",
+    "tier": "tier",
+    "model": "model",
+    "agent": "agent",
+    "session": "session",
+    "day": "strftime('%Y-%m-%d', hour * 3600, 'unixepoch')",
+    "hour": "hour",
+}
+"""What spending can be summed by."""
+
+_SUMS = (
+    "SUM(calls) AS calls, SUM(prompt_tokens) AS prompt_tokens, SUM(completion_tokens) AS completion_tokens, "
+    "SUM(cached_tokens) AS cached_tokens, SUM(prompt_tokens + completion_tokens) AS tokens, "
+    "SUM(reserved_nusd) AS reserved_nusd, SUM(cost_nusd) AS cost_nusd"
+)
+
+_SPEND_COLUMNS = ("calls", "prompt_tokens", "completion_tokens", "cached_tokens", "reserved_nusd", "cost_nusd")
+_ACCOUNT_COLUMNS = ("hour", "agent", "class", "tier", "session", "model")
+
+T = TypeVar("T")
+
+Subscribe = Callable[[Callable[[dict[str, Any]], None]], Callable[[], None]]
+
+
+class Reader:
+    """Fulfils `gate.ports.RecordReader`. Every method may raise `RecordUnavailable`."""
+
+    def __init__(self, directory: Path, subscribe: Subscribe, public_hex: str | None = None) -> None:
+        """`subscribe` is the writer's side of `on_append`; `public_hex` the key that signs checkpoints now."""
+        self._place = Place(directory)
+        self._subscribe = subscribe
+        self._public = public_hex
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="agentd-reader")
+        self._closed = False
+        self._idle: list[tuple[Identity, sqlite3.Connection]] = []
+
+    async def line(self, seq: int) -> dict[str, Any] | None:
+        """One line as it was written, with its digest, or None."""
+        rows = await self._lines("seq = ?", [seq])
+        return rows[0] if rows else None
+
+    async def outcome_of(self, seq: int) -> dict[str, Any] | None:
+        """The outcome that closed a decision, or None while it is open."""
+        rows = await self._lines("opens = ?", [seq])
+        return rows[0] if rows else None
+
+    async def lines(self, query: LineQuery) -> list[dict[str, Any]]:
+        """Lines that match, oldest first, at most `query.limit`, the newest ones when there are more."""
+        where, arguments = _conditions(query)
+        rows = await self._lines(where, arguments, newest=min(max(query.limit, 0), MAX_LINES))
+        return rows[::-1]
+
+    async def raw(self, first: int = 1) -> AsyncIterator[tuple[int, bytes, str]]:
+        """(seq, canonical bytes, digest) from `first` on, in order, to the line that was last when the end is reached."""
+        while page := await self._page(first):
+            for row in page:
+                yield row["seq"], row["body"], row["digest"]
+            first = page[-1]["seq"] + 1
+
+    async def anchor(self) -> dict[str, Any] | None:
+        """The head as it is kept outside the database: ledger, seq, digest; and `public`, the key that signs now."""
+        noted = await self._run(lambda: read_anchor(self._place.head))
+        if noted is None:
+            return None
+        return {"ledger": noted.ledger, "seq": noted.link.seq, "digest": noted.link.digest, "public": self._public}
+
+    async def spend(self, by: str, since_hour: int) -> list[dict[str, Any]]:
+        """Sums since an hour by class, tier, model, agent, session, day or hour, dearest first (days and hours in order).
+
+        Each has `name`, calls, prompt_tokens, completion_tokens, cached_tokens, tokens, reserved_nusd (still open or never
+        settled) and cost_nusd. Raises `ValueError` for another `by`.
+        """
+        if by not in _BY:
+            raise ValueError(f"spending is summed by one of {', '.join(_BY)}, not by {by!r}")
+        order = "name" if by in {"day", "hour"} else "SUM(cost_nusd + reserved_nusd) DESC, name"
+        what = f"{_BY[by]} AS name, {_SUMS}"
+        sql = f"SELECT {what} FROM spend WHERE hour >= ? GROUP BY name ORDER BY {order}"  # noqa: S608 - names from _BY
+        return await self._ask(lambda tables: list(tables.query(sql, [since_hour])))
+
+    async def accounts(self, since_hour: int = 0) -> list[dict[str, Any]]:
+        """What was used since an hour, to restore budgets: hour, agent, class, tier, session, calls, tokens, nusd.
+
+        `nusd` is what was billed plus the reservations that are open or were never settled.
+        """
+        sql = (
+            "SELECT hour, agent, class, tier, session, SUM(calls) AS calls, SUM(prompt_tokens + completion_tokens) AS tokens, "
+            "SUM(cost_nusd + reserved_nusd) AS nusd FROM spend WHERE hour >= ? "
+            "GROUP BY hour, agent, class, tier, session ORDER BY hour"
+        )
+        return await self._ask(lambda tables: list(tables.query(sql, [since_hour])))
+
+    async def halts(self) -> list[dict[str, Any]]:
+        """All halt and resume lines, oldest first: what is halted now follows from them."""
+        return await self.lines(LineQuery(kinds=(Kind.HALT, Kind.RESUME), limit=MAX_LINES))
+
+    async def policy_text(self, digest: str) -> str | None:
+        """A policy version, whole, by its hash; None if it is not kept."""
+        sql = "SELECT text FROM policies WHERE digest = ?"
+        rows = await self._ask(lambda tables: list(tables.query(sql, [digest])))
+        return str(rows[0]["text"]) if rows else None
+
+    async def policies(self) -> list[dict[str, Any]]:
+        """Versions, loaded and refused, newest first: seq, hash, at, accepted, code, and what the detail says (change, diff)."""
+        lines = await self.lines(LineQuery(kinds=(Kind.POLICY,), limit=MAX_LINES))
+        return [_version(line) for line in reversed(lines)]
+
+    async def recompute_spend(self) -> list[dict[str, Any]]:
+        """Where the sums differ from what the lines add up to: [] is good. Reads the whole record; for verification.
+
+        Each difference names the account, the column, the sum that is kept and the sum of the lines.
+        """
+        return await self._ask(_differences)
+
+    def on_append(self, listener: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        """Hear each durable line, on the event loop; the answer unsubscribes."""
+        return self._subscribe(listener)
+
+    async def close(self) -> None:
+        """Let readings end and close the connections."""
+        self._closed = True
+        await asyncio.to_thread(self._pool.shutdown)
+        while self._idle:
+            self._idle.pop()[1].close()
+
+    async def _lines(self, where: str, arguments: list[object], newest: int = 1) -> list[dict[str, Any]]:
+        def select(tables: Database) -> list[dict[str, Any]]:
+            rows = tables.table("lines").rows_where(where, arguments, "seq DESC", _COLUMNS, newest)
+            return [self._decoded(row) for row in rows]
+
+        return await self._ask(select)
+
+    async def _page(self, first: int) -> list[dict[str, Any]]:
+        """The next lines of a long reading."""
+
+        def select(tables: Database) -> list[dict[str, Any]]:
+            return list(tables.table("lines").rows_where("seq >= ?", [first], "seq", _COLUMNS, PAGE_LINES))
+
+        return await self._ask(select)
+
+    async def _ask(self, question: Callable[[Database], T]) -> T:
+        return await self._run(lambda: self._with_tables(question))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        """Run in the pool, with errors sorted."""
+        if self._closed:
+            raise unavailable("record.closed", self._place.directory)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except (sqlite3.Error, OSError) as error:
+            raise from_error(error, self._place.directory) from error
+
+    def _with_tables(self, question: Callable[[Database], T]) -> T:
+        """On a thread of the pool: answer with a connection to the file that the name stands for now."""
+        there = identity(self._place.database)
+        if there is None:
+            raise unavailable("record.gone", self._place.directory)
+        found, connection = self._idle.pop() if self._idle else (there, self._connect())
+        if found != there:
+            connection.close()
+            connection = self._connect()
+        try:
+            answer = question(Database(connection, recursive_triggers=False, execute_plugins=False))
+        except BaseException:  # a connection that failed is not used again
+            connection.close()
+            raise
+        self._idle.append((there, connection))
+        return answer
+
+    def _connect(self) -> sqlite3.Connection:
+        uri = f"{self._place.database.as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        connection.execute("PRAGMA query_only = ON").fetchall()
+        return connection
+
+    def _decoded(self, row: dict[str, Any]) -> dict[str, Any]:
+        """A stored line as a record. Raises `RecordUnavailable` when its bytes are none."""
+        try:
+            record = msgspec.json.decode(row["body"], type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise unavailable("record.broken", self._place.directory, f"Line {row['seq']} cannot be read.") from error
+        return record | {"digest": row["digest"]}
+
+
+def _conditions(query: LineQuery) -> tuple[str, list[object]]:
+    """WHERE and its arguments. Only the most telling filter may use its index (`+` keeps the planner from the others)."""
+    wanted: list[tuple[str, object]] = [
+        (name, value)
+        for name, value in (
+            ("session", query.session),
+            ("class", query.class_),
+            ("tier", query.tier),
+            ("verdict", query.verdict),
+            ("agent", query.agent),
+        )
+        if value is not None
+    ]
+    terms = [f"{'+' if place else ''}{name} = ?" for place, (name, _) in enumerate(wanted)]
+    arguments = [value for _, value in wanted]
+    if query.kinds:
+        terms.append(f"{'+' if terms else ''}kind IN ({', '.join('?' * len(query.kinds))})")
+        arguments.extend(str(kind) for kind in query.kinds)
+    if query.since_ns is not None:
+        terms.append(f"{'+' if terms else ''}at >= ?")
+        arguments.append(rfc3339(query.since_ns))
+    if query.after_seq is not None:
+        terms.append("seq > ?")
+        arguments.append(query.after_seq)
+    return " AND ".join(terms) or "1", arguments
+
+
+def _version(line: dict[str, Any]) -> dict[str, Any]:
+    """A policy line as an entry of the history."""
+    known = {
+        "seq": line["seq"],
+        "hash": line["policy"],
+        "at": line["at"],
+        "accepted": line["verdict"] == "allow",
+        "code": line["code"],
+        "owner": None,
+        "change": None,
+        "diff": None,
+    }
+    return known | (line["detail"] or {})
+
+
+def _differences(tables: Database) -> list[dict[str, Any]]:
+    """Kept sums against the lines' own, read in one transaction so that no commit comes in between."""
+    with tables.atomic():
+        kept = {_account(row): row for row in tables.query("SELECT * FROM spend")}
+        summed = {_account(row): row for row in tables.query(schema.RECOMPUTED_SPEND)}
+    nothing = dict.fromkeys(_SPEND_COLUMNS, 0)
+    return [
+        {"account": dict(zip(_ACCOUNT_COLUMNS, account, strict=True)), "column": column, "kept": old, "lines": new}
+        for account in sorted(kept.keys() | summed.keys())
+        for column in _SPEND_COLUMNS
+        if (old := kept.get(account, nothing)[column]) != (new := summed.get(account, nothing)[column])
+    ]
+
+
+def _account(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in _ACCOUNT_COLUMNS)

@@ -1,0 +1,100 @@
+"""The tables of the record.
+
+`lines` is the record: the canonical bytes and their digest. What filters ask for (kind, class, session ...) are generated
+columns: read from those bytes, so that there is no second copy that could say otherwise. Triggers refuse updates and
+deletions; they stop accidents, not attackers: against those stands the chain.
+
+`spend` and `open_lines` are sums of the lines, kept in the same transaction so that they can never run apart from it by a
+crash, and can be computed anew from the lines (`RECOMPUTED_SPEND`). The sums are per hour (hours since 1970, UTC), since
+every budget window is made of whole hours. Absent names are empty texts: NULLs would not be equal in the key.
+"""
+
+import sqlite3
+
+from sqlite_utils import Database
+
+SCHEMA_VERSION = 1
+
+APPLICATION_ID = 0x61676E74
+"""Marks the file as ours (`file` shows it): the letters agnt."""
+
+_DERIVED = ("kind", "agent", "class", "tier", "verdict", "session", "at", "opens")
+"""Fields of a line that queries use."""
+
+_LINES = (
+    "CREATE TABLE lines (seq INTEGER PRIMARY KEY, body TEXT NOT NULL, digest TEXT NOT NULL, "
+    + ", ".join(f"{name} GENERATED ALWAYS AS (json_extract(body, '$.{name}')) VIRTUAL" for name in _DERIVED)
+    + ")"
+)
+
+_FILTERED = ("class", "tier", "verdict", "session", "opens")
+"""Fields that many lines leave empty: their indexes hold only the lines that have them. The agent has no index: there are
+one or two on a box, and an index with one value misleads the planner."""
+
+STATEMENTS: tuple[str, ...] = (
+    _LINES,
+    "CREATE INDEX lines_kind ON lines (kind)",
+    "CREATE INDEX lines_at ON lines (at)",
+    *(f"CREATE INDEX lines_{name} ON lines ({name}) WHERE {name} IS NOT NULL" for name in _FILTERED),
+    "CREATE TRIGGER lines_no_update BEFORE UPDATE ON lines BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END",
+    "CREATE TRIGGER lines_no_delete BEFORE DELETE ON lines BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END",
+    "CREATE TABLE spend (hour INTEGER NOT NULL, agent TEXT NOT NULL, class TEXT NOT NULL, tier TEXT NOT NULL, "
+    "session TEXT NOT NULL, model TEXT NOT NULL, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, "
+    "completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, reserved_nusd INTEGER NOT NULL, "
+    "cost_nusd INTEGER NOT NULL, PRIMARY KEY (hour, agent, class, tier, session, model)) WITHOUT ROWID",
+    "CREATE TABLE open_lines (seq INTEGER PRIMARY KEY, hour INTEGER NOT NULL, agent TEXT NOT NULL, class TEXT NOT NULL, "
+    "tier TEXT NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, reserved_nusd INTEGER NOT NULL)",
+    "CREATE TABLE policies (digest TEXT PRIMARY KEY, text TEXT NOT NULL, first_seen TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+)  # fmt: skip
+
+INSERT_LINE = "INSERT INTO lines (seq, body, digest) VALUES (?, ?, ?)"
+
+ADD_SPEND = (
+    "INSERT INTO spend (hour, agent, class, tier, session, model, "
+    "calls, prompt_tokens, completion_tokens, cached_tokens, reserved_nusd, cost_nusd) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (hour, agent, class, tier, session, model) DO UPDATE SET calls = calls + excluded.calls, "
+    "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
+    "completion_tokens = completion_tokens + excluded.completion_tokens, "
+    "cached_tokens = cached_tokens + excluded.cached_tokens, reserved_nusd = reserved_nusd + excluded.reserved_nusd, "
+    "cost_nusd = cost_nusd + excluded.cost_nusd"
+)
+
+INSERT_OPEN = (
+    "INSERT INTO open_lines (seq, hour, agent, class, tier, session, model, reserved_nusd) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+DELETE_OPEN = "DELETE FROM open_lines WHERE seq = ?"
+
+SELECT_OPEN = "SELECT seq, hour, agent, class, tier, session, model, reserved_nusd FROM open_lines"
+
+KEEP_POLICY = "INSERT OR IGNORE INTO policies (digest, text, first_seen) VALUES (?, ?, ?)"
+
+PUT_META = "INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+
+RECOMPUTED_SPEND = """
+    SELECT CAST(strftime('%s', d.at) AS INTEGER) / 3600 AS hour, COALESCE(d.agent, '') AS agent,
+        COALESCE(d.class, '') AS class, COALESCE(d.tier, '') AS tier, COALESCE(d.session, '') AS session,
+        COALESCE(json_extract(d.body, '$.model'), '') AS model, COUNT(*) AS calls,
+        SUM(COALESCE(json_extract(o.body, '$.tokens.prompt'), 0)) AS prompt_tokens,
+        SUM(COALESCE(json_extract(o.body, '$.tokens.completion'), 0)) AS completion_tokens,
+        SUM(COALESCE(json_extract(o.body, '$.tokens.cached'), 0)) AS cached_tokens,
+        SUM(CASE WHEN json_extract(o.body, '$.cost_nusd') IS NULL
+            THEN COALESCE(json_extract(d.body, '$.reserved_nusd'), 0) ELSE 0 END) AS reserved_nusd,
+        SUM(COALESCE(json_extract(o.body, '$.cost_nusd'), 0)) AS cost_nusd
+    FROM lines d LEFT JOIN lines o ON o.opens = d.seq
+    WHERE d.kind = 'decision' AND d.verdict = 'allow'
+    GROUP BY 1, 2, 3, 4, 5, 6
+"""
+"""The sums that `spend` must hold, from the lines alone."""
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables, inside the transaction that the caller has begun (the first line belongs into the same one)."""
+    tables = Database(connection, recursive_triggers=False, execute_plugins=False)
+    for statement in STATEMENTS:
+        tables.execute(statement)
+    tables.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    tables.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
