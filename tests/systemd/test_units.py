@@ -4,7 +4,6 @@ import configparser
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,13 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The units with programs that exist here: `verify` wants to see an executable, and agentd is not installed yet."""
     directory = tmp_path_factory.mktemp("units")
     for name in (*SERVICES, *SOCKETS):
         text = (UNITS / name).read_text()
         (directory / name).write_text(re.sub(r"=/(opt|usr/lib)/agentd/\S+", "=/bin/true", text))
-    yield directory
+    return directory
 
 
 def run(*command: str) -> "subprocess.CompletedProcess[str]":
@@ -63,19 +62,10 @@ def test_exposure_stays_below_its_bound(staged: Path, name: str) -> None:
 @needs_systemd
 def test_a_softened_unit_would_be_seen(staged: Path, tmp_path: Path) -> None:
     soft = tmp_path / "agentd.service"
-    soft.write_text(
-        re.sub(
-            r"^(CapabilityBoundingSet|SystemCallFilter)=.*\n", "", (staged / "agentd.service").read_text(), flags=re.M
-        )
-    )
-    done = run(
-        "systemd-analyze",
-        "security",
-        "--offline=yes",
-        "--no-pager",
-        f"--threshold={MAX_EXPOSURE['agentd.service']}",
-        str(soft),
-    )
+    hard = (staged / "agentd.service").read_text()
+    soft.write_text(re.sub(r"^(CapabilityBoundingSet|SystemCallFilter)=.*\n", "", hard, flags=re.M))
+    bound = f"--threshold={MAX_EXPOSURE['agentd.service']}"
+    done = run("systemd-analyze", "security", "--offline=yes", "--no-pager", bound, str(soft))
     assert done.returncode != 0
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import pickle
 import traceback
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -52,7 +53,7 @@ def test_it_has_no_attributes_to_dump(secret: Secret) -> None:
 
 
 @pytest.mark.parametrize("double", [pickle.dumps, copy.copy, copy.deepcopy])
-def test_it_cannot_be_doubled(secret: Secret, double: object) -> None:
+def test_it_cannot_be_doubled(secret: Secret, double: Callable[[object], object]) -> None:
     with pytest.raises(TypeError, match=r"\[key openrouter\]"):
         double(secret)
 
