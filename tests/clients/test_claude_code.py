@@ -1,0 +1,132 @@
+"""Claude Code does its work through agentd, and the record shows what it did; refused, it says so once and stops.
+
+The simulated model does what the prompt says: `[[sim:shell COMMAND]]` makes it call the client's own shell tool, and when the
+result comes back it answers with that.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clients import claude
+from harness.daemon import SHIPPED_POLICY, Daemon
+
+pytestmark = pytest.mark.clients
+
+TOUCH = "[[sim:shell touch marker && echo the-file-is-there]]"
+
+
+def changed(*changes: tuple[str, str]) -> str:
+    """The shipped policy with parts of it put differently."""
+    text = SHIPPED_POLICY.read_text()
+    for old, new in changes:
+        assert text.count(old) == 1, f"the shipped policy has {old!r} {text.count(old)} times"
+        text = text.replace(old, new)
+    return text.partition("\ntests:")[0] + "\n"
+
+
+def decisions(daemon: Daemon) -> list[dict[str, Any]]:
+    """The lines of decisions, oldest first, each with its outcome."""
+    return [line for line in daemon.lines() if line["kind"] == "decision"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _installed() -> Path:
+    return claude.binary()
+
+
+def test_a_turn_with_a_tool_call(running_agentd: Daemon, tmp_path: Path) -> None:
+    turn = claude.turn(running_agentd, TOUCH, tmp_path, model="agentd/implementation")
+
+    assert (turn.work / "marker").exists()
+    assert "the-file-is-there" in turn.said
+    assert (turn.status, turn.result["is_error"]) == (0, False)
+
+    first, second = decisions(running_agentd)
+    for line in (first, second):
+        assert (line["agent"], line["verdict"], line["class"], line["tier"]) == (
+            "main",
+            "allow",
+            "implementation",
+            "standard",
+        )
+        assert line["class_why"]["stage"] == "lane"
+        assert line["model_asked"] == "agentd/implementation"
+        assert line["status"] == "done"
+        assert 0 < line["cost_nusd"] <= line["reserved_nusd"]
+    assert second["model"] == first["model"]
+    assert second["code"] == "tier.kept"
+    assert second["session"] == first["session"]
+
+
+def test_a_tool_loop_stays_in_its_class(running_agentd: Daemon, tmp_path: Path) -> None:
+    """Without a declared class the words decide once; what follows in the loop is the same work on the same model."""
+    turn = claude.turn(running_agentd, TOUCH, tmp_path, model="house-model")
+
+    assert (turn.work / "marker").exists()
+    first, second = decisions(running_agentd)
+    assert first["class_why"]["stage"] not in ("lane", "continuation")
+    assert second["class_why"]["stage"] == "continuation"
+    assert (second["class"], second["tier"], second["model"]) == (first["class"], first["tier"], first["model"])
+
+
+def test_a_class_declared_by_header(running_agentd: Daemon, tmp_path: Path) -> None:
+    claude.turn(running_agentd, "[[sim:say ok]]", tmp_path, model="house-model", headers={"X-Agentd-Class": "analysis"})
+    (line,) = decisions(running_agentd)
+    assert (line["class"], line["class_why"]["stage"]) == ("analysis", "lane")
+
+
+def test_a_tier_above_the_ceiling_is_served_below_it(start_agentd: Callable[..., Daemon], tmp_path: Path) -> None:
+    """A header may choose below what policy grants, never above; work that can be done cheaper is done, not refused."""
+    daemon = start_agentd(
+        changed(("    ceiling: frontier           # nothing this agent does goes above", "    ceiling: economy"))
+    )
+    turn = claude.turn(
+        daemon, "[[sim:say ok]]", tmp_path, model="agentd/implementation", headers={"X-Agentd-Tier": "frontier"}
+    )
+    assert (turn.status, turn.said) == (0, "ok")
+    (line,) = decisions(daemon)
+    assert (line["verdict"], line["tier_asked"], line["tier"], line["code"]) == (
+        "allow",
+        "frontier",
+        "economy",
+        "tier.capped",
+    )
+
+
+REFUSED = [  # what is changed in the policy, the code of the refusal, a word that its user reads
+    pytest.param(
+        "window: day, limit: 10.00 }", "window: day, limit: 0.0001 }", "budget.exhausted", "box-day", id="budget"
+    ),
+    pytest.param("label: private              #", "label: secret  #", "label.too_high", "secret", id="label"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "code", "word"), REFUSED)
+def test_a_refusal_is_one_clear_message(
+    old: str, new: str, code: str, word: str, start_agentd: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    daemon = start_agentd(changed((old, new)))
+    turn = claude.turn(daemon, TOUCH, tmp_path, model="agentd/implementation")
+
+    assert not (turn.work / "marker").exists()
+    assert turn.status == 1
+    (line,) = decisions(daemon)  # one request: it did not try again
+    assert (line["verdict"], line["code"]) == ("deny", code)
+    assert word in turn.said
+    assert f"d-{line['seq']}" in turn.said
+
+
+def test_a_halt_stops_it_and_a_resume_lets_it_work(running_agentd: Daemon, tmp_path: Path) -> None:
+    halted = running_agentd.ctl("halt", "--reason", "maintenance of the disk")
+    assert halted.returncode == 0, halted.stderr
+    refused = claude.turn(running_agentd, TOUCH, tmp_path / "halted", model="agentd/implementation")
+    assert refused.status == 1
+    assert "maintenance of the disk" in refused.said
+
+    assert running_agentd.ctl("resume").returncode == 0
+    served = claude.turn(running_agentd, TOUCH, tmp_path / "resumed", model="agentd/implementation")
+    assert (served.status, (served.work / "marker").exists()) == (0, True)
+    assert [line["verdict"] for line in decisions(running_agentd)] == ["deny", "allow", "allow"]
