@@ -1,6 +1,6 @@
 """What the operator's desk works with: the rooms it asks, handed in once by the daemon."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,3 +51,4 @@ class Desk:
     read_policy: Callable[[str, str], Policy]
     try_policy: Callable[[str, str], Policy]
     prices: Mapping[str, Price]
+    recompute: Callable[[], Awaitable[list[Json]]]  # where sums of spend differ from the lines: [] is good

@@ -249,9 +249,7 @@ class OperatorDesk:
 
     async def anchor(self) -> Json:
         """See `OperatorFace`."""
-        vitals = self._desk.vitals()
-        anchor = await self._desk.reader.anchor()
-        return {"anchor": anchor, "public_key": vitals.get("public_key"), "spend_differs": vitals.get("spend_differs")}
+        return {"anchor": await self._desk.reader.anchor(), "spend_differs": await self._desk.recompute()}
 
     async def halt(self, peer: Peer, ask: HaltAsk) -> Json:
         """See `OperatorFace`."""

@@ -102,7 +102,7 @@ class OperatorFace(Protocol):
         """Lines as they were digested, for verification and export."""
 
     async def anchor(self) -> Json:
-        """`{anchor, public_key, spend_differs}`: what verification compares with."""
+        """`{anchor: {ledger, seq, digest, public}, spend_differs: []}`: what verification compares with."""
 
     async def halt(self, peer: Peer, ask: HaltAsk) -> Json:
         """Stop it, after that was recorded; running streams are cut."""

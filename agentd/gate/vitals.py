@@ -40,8 +40,6 @@ class Vitals(TypedDict, total=False):
     counters: dict[str, int]
     ledger: tuple[str, str]  # (code, sentence): "ok" or which failure
     signing: bool  # checkpoints are signed
-    public_key: str | None  # hex, of the checkpoint signatures
-    spend_differs: str | None  # how the sums differ from the lines, if they do
     state_dir: str
     state_mode: int
     disk_free: int  # bytes for the record

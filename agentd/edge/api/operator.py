@@ -16,6 +16,7 @@ from agentd.core.types.callers import Peer
 from agentd.core.types.errors import AgentdError
 from agentd.core.types.verdicts import Answer
 from agentd.edge.api.operator_query import flag, halt_ask, json_body, line_query, number, spend_ask, text_field
+from agentd.edge.api.server import peer_of as peer_of_connection
 from agentd.gate.ports_operator import Json, OperatorFace, OperatorRefused
 
 PREFIX = "/operator/v1"
@@ -31,7 +32,7 @@ PeerOf = Callable[[web.Request], Peer]
 _log = logging.getLogger("agentd.operator")
 
 
-def operator_app(face: OperatorFace, peer_of: PeerOf) -> web.Application:
+def operator_app(face: OperatorFace, peer_of: PeerOf = peer_of_connection) -> web.Application:
     """The door as an application: `face` answers, `peer_of` tells who asks."""
     app = web.Application(client_max_size=MAX_BODY, middlewares=[_guard(face, peer_of)])
     door = _Door(face, peer_of)

@@ -1,0 +1,98 @@
+"""`agentctl status`: what the daemon is and does now."""
+
+from typing import Any
+
+import click
+
+from agentd.ctl.commands.spend import budget_row
+from agentd.ctl.options import ask_options, client
+from agentd.ctl.show import as_json_document, heading, pairs
+from agentd.ctl.words import count, lasted, moment, money, size
+
+Json = dict[str, Any]
+
+SHORT = 12
+"""Digits of a digest for people."""
+
+
+@click.command(short_help="What the daemon is and does now.")
+@ask_options
+def status(*, as_json: bool) -> None:
+    """What the daemon is and does now.
+
+    Version and mode, the policy in force and what is wrong with the newest file, the record, the keyring, what is stopped,
+    today's calls and cost, and the budgets.
+    """
+    asked = client()
+    found = asked.get("/status")
+    if as_json:
+        as_json_document(found)
+        return
+    heading(f"agentd {found.get('version', '')} at {asked.path}")
+    pairs([*_daemon(found), *_policy(found["policy"]), *_rooms(found), *_work(found)])
+
+
+def _daemon(found: Json) -> list[tuple[str, str]]:
+    up = lasted(found.get("started_at"), found.get("now"))
+    mode = "trial: agent and operator share a uid, no boundary between them" if found.get("user_mode") else "system"
+    rows = [("up", f"{up}, since {moment(found.get('started_at'))} UTC"), ("mode", mode)]
+    if found.get("simulate"):
+        rows.append(("answers", "SIMULATED: no model is called"))
+    if found.get("rss"):
+        rows.append(("memory", size(found["rss"])))
+    return rows
+
+
+def _policy(policy: Json) -> list[tuple[str, str]]:
+    rows = []
+    if policy["in_force"]:
+        when = f"since {moment(policy['loaded_at'])} UTC" if policy.get("loaded_at") else ""
+        digest = str(policy["digest"])[:SHORT]
+        rows.append(
+            ("policy", f"version {policy['version']} ({digest}) by {policy['owner']} {when}: {policy['change']}")
+        )
+    else:
+        rows.append(("policy", "NONE in force: everything is refused"))
+    if policy["fault"]:
+        first = policy["fault"]["faults"][0]
+        place = f"{policy['fault']['source']}:{first['line']}:{first['column']}"
+        rows.append(("policy file", f"NOT IN FORCE: {place}: {first['message']}"))
+        rows.append(("", f"agentctl policy check {policy['fault']['source']}"))
+    return rows
+
+
+def _rooms(found: Json) -> list[tuple[str, str]]:
+    code, sentence = found.get("ledger") or ("unknown", "not reported")
+    keyring = found["keyring"]
+    keys = ", ".join(found["keys"]) or "no keys"
+    rows = [
+        ("record", "takes lines" if code == "ok" else f"REFUSES LINES: {sentence}"),
+        ("signing", "checkpoints are signed" if found.get("signing") else "checkpoints are not signed"),
+        ("keyring", keys if keyring["code"] == "ok" else f"{keys}; {keyring['sentence']}"),
+    ]
+    for upstream in found.get("upstreams") or []:
+        if upstream.get("breaker", "closed") != "closed":
+            rows.append(
+                ("upstream", f"{upstream['name']} keeps failing: {upstream.get('last_error', 'no reason known')}")
+            )
+    return rows
+
+
+def _work(found: Json) -> list[tuple[str, str]]:
+    rows = []
+    for halt in found["halts"]:
+        what = f"{halt['scope']} {halt['name']}".strip()
+        rows.append(("HALTED", f"{what} since {moment(halt['at'])} UTC: {halt['reason']}"))
+    today = found["today"]
+    calls = count(today.get("calls", 0))
+    rows.append(("today", f"{calls} calls, {money(today.get('cost_nusd', 0))}, {found.get('in_flight', 0)} running"))
+    rows += [("budget", _budget(budget)) for budget in found["budgets"]]
+    return rows
+
+
+def _budget(budget: Json) -> str:
+    row = budget_row(budget)
+    name = row["name"] if budget["account"] == "box" else f"{row['name']} ({row['account']})"
+    full = str(row["bar"] or "").split(" ", 1)[-1].strip()
+    resets = f", resets {row['resets']} UTC" if row["resets"] else ""
+    return f"{name}: {row['used']} of {row['limit'] or 'no limit'}, {full}{resets}"

@@ -1,0 +1,130 @@
+"""What the operator's command does without the daemon: read a policy file, check signatures, open a record from a file."""
+
+import base64
+import grp
+import json
+import os
+import pwd
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from agentd.ctl.exits import CtlError, Exit
+
+Json = dict[str, Any]
+Raw = tuple[int, bytes, str]
+"""A line: number, the bytes that were digested, and the digest (hex)."""
+
+DIGEST_SUFFIX = b',"digest":"'
+"""Where the digest begins in an exported line: it is put behind the digested bytes, which so can be had back."""
+
+DIGEST_HEX = 64
+
+HEAD_FILE, HEAD_MAGIC, HEAD_FIELDS = "ledger.head", "agentd-head", 6
+"""The daemon's note of the newest line, beside the database."""
+
+SELECT_LINES = "SELECT seq, CAST(body AS BLOB), digest FROM lines ORDER BY seq"
+
+
+def check_policy(text: str, source: str) -> list[Json]:
+    """Every fault of a policy text; prices are not checked. Users and groups are those of this machine."""
+    from agentd.core.policy.parse import Names, parse_policy  # noqa: PLC0415 - only this command needs it
+    from agentd.core.types.errors import PolicyRefused  # noqa: PLC0415
+    from agentd.document import read_document  # noqa: PLC0415
+
+    root, faults = read_document(text, source)
+    names = Names(self_uid=os.getuid(), uid_of=_uid, gid_of=_gid, prices=None)
+    try:
+        parse_policy(root, names, source, faults)
+    except PolicyRefused as refused:
+        return [asdict(fault) for fault in refused.faults]
+    return []
+
+
+def good_signature(public_hex: str, message: bytes, signature_hex: str) -> bool:
+    """Whether an Ed25519 signature is good; bad hex is a bad signature."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - heavy, and for verification alone
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes.fromhex(public_hex)).verify(bytes.fromhex(signature_hex), message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def from_stream(rows: Iterator[Json]) -> Iterator[Raw]:
+    """Lines as the daemon sends them."""
+    for row in rows:
+        yield int(row["seq"]), base64.b64decode(row["body"]), str(row["digest"])
+
+
+def from_database(path: Path) -> Iterator[Raw]:
+    """Lines of a record's database file, which is only read. Raises `CtlError` when it is none."""
+    if not path.is_file():
+        raise CtlError(
+            Exit.NOT_FOUND, f"There is no file {path}.", "The record is ledger.db in the daemon's state directory."
+        )
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            for seq, body, digest in connection.execute(SELECT_LINES):
+                yield int(seq), bytes(body or b""), str(digest)
+        finally:
+            connection.close()
+    except sqlite3.Error as failed:
+        hint = "It needs read access to the file and, while agentd runs, to -wal and -shm beside it."
+        raise CtlError(Exit.REFUSED, f"{path} cannot be read as a record: {failed}.", hint) from None
+
+
+def anchor_beside(database: Path) -> tuple[tuple[int, str], ...]:
+    """The head that the daemon noted in a file of its own beside the database: `agentd-head 1 LEDGER SEQ DIGEST CHECK`."""
+    try:
+        fields = (database.parent / HEAD_FILE).read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError):
+        return ()
+    if len(fields) != HEAD_FIELDS or fields[0] != HEAD_MAGIC or not fields[3].isdigit():
+        return ()
+    return ((int(fields[3]), fields[4]),)
+
+
+def from_export(path: Path) -> Iterator[Raw]:
+    """Lines of an `audit export`. A line that is none becomes one without digest, which verification will name."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                yield _exported(line.rstrip(b"\n"), number)
+    except FileNotFoundError:
+        raise CtlError(Exit.NOT_FOUND, f"There is no file {path}.", "Make one: agentctl audit export > FILE") from None
+
+
+def exported(body: bytes, digest: str) -> bytes:
+    """A line for export: the digested bytes with the digest as their last field. Still JSON, and the bytes are kept."""
+    return body[:-1] + DIGEST_SUFFIX + digest.encode("ascii", "replace") + b'"}'
+
+
+def _exported(line: bytes, number: int) -> Raw:
+    body, found, rest = line.rpartition(DIGEST_SUFFIX)
+    digest = rest[:DIGEST_HEX].decode("ascii", "replace") if found else ""
+    body = body + b"}" if found else line
+    try:
+        seq = int(json.loads(body)["seq"])
+    except (ValueError, KeyError, TypeError):
+        seq = number
+    return seq, body, digest
+
+
+def _uid(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def _gid(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None

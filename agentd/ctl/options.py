@@ -1,0 +1,51 @@
+"""Options that many commands share, and the client that they lead to."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from agentd.ctl.paths import SOCKET_ENV, default_socket
+
+if TYPE_CHECKING:
+    from agentd.ctl.client import Client
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+STATE_KEY = "agentd.ctl.socket"
+"""Where in click's context the chosen socket is kept: `--socket` is taken before and after the command."""
+
+
+def _keep(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value:
+        ctx.meta[STATE_KEY] = value
+
+
+def socket_option(command: Command) -> Command:
+    """`--socket PATH`, kept for `client`."""
+    option = click.option(
+        "--socket",
+        metavar="PATH",
+        envvar=SOCKET_ENV,
+        expose_value=False,
+        callback=_keep,
+        help=f"Operator socket of the daemon; also by {SOCKET_ENV}.  [default: where this box has it]",
+    )
+    return option(command)
+
+
+def json_option(command: Command) -> Command:
+    """`--json`, as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Write stable JSON.")(command)
+
+
+def ask_options(command: Command) -> Command:
+    """What every command that asks the daemon takes."""
+    return socket_option(json_option(command))
+
+
+def client() -> "Client":
+    """The daemon that was chosen: by option, environment, or where it usually is."""
+    from agentd.ctl.client import Client  # noqa: PLC0415 - HTTP is imported when somebody asks something
+
+    return Client(click.get_current_context().meta.get(STATE_KEY) or default_socket())

@@ -1,0 +1,126 @@
+"""Rows of `logs` as lines for people: decisions in columns, everything else as a sentence."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from agentd.ctl.text import cell, clean, columns
+from agentd.ctl.words import moment, money
+
+Json = dict[str, Any]
+
+HEADS = ("time (UTC)", "id", "agent", "class", "verdict", "tier", "model", "tokens", "cost", "ms", "code")
+
+LEAST = (19, 6, 8, 14, 7, 8, 28, 11, 9, 6, 0)
+"""Widths that rows keep to, so that those that come later (`-f`) stand under those that are there."""
+
+RIGHT = frozenset({7, 8, 9})
+
+SHORT = 12
+"""Digits of a digest for people."""
+
+
+def lines(rows: Iterable[Json], *, head: bool) -> list[str]:
+    """All rows, decisions aligned with each other; `head` puts the headings above."""
+    kept = list(rows)
+    decisions = [decision_cells(row) for row in kept if row.get("kind") == "decision"]
+    aligned = columns([list(HEADS), *decisions], LEAST, RIGHT)
+    told = iter(aligned[1:])
+    body = [next(told) if row.get("kind") == "decision" else sentence(row) for row in kept]
+    return ([aligned[0]] if head and kept else []) + body
+
+
+def decision_cells(row: Json) -> list[str]:
+    """A decision's columns."""
+    return [
+        cell(text)
+        for text in (
+            moment(row.get("at")),
+            f"d-{row.get('seq')}",
+            row.get("agent"),
+            row.get("class"),
+            _verdict(row),
+            row.get("tier"),
+            row.get("model") or row.get("model_asked"),
+            _tokens(row.get("tokens")),
+            money(row.get("cost_nusd")),
+            row.get("upstream_ms"),
+            _code(row),
+        )
+    ]
+
+
+def sentence(row: Json) -> str:
+    """A line that is no decision, in words."""
+    if row.get("kind") == "gap":
+        return clean(f"... {row.get('missed')} lines were not shown: this reader was too slow; see agentctl logs")
+    words = WORDS.get(str(row.get("kind")), _other)(row, row.get("detail") or {})
+    return f"{cell(moment(row.get('at'))):<{LEAST[0]}}  {clean(words)}"
+
+
+def _verdict(row: Json) -> str:
+    if row.get("verdict") == "allow" and row.get("outcome") is None:
+        return "open"
+    return str(row.get("verdict") or "")
+
+
+def _code(row: Json) -> str:
+    ending = row.get("status")
+    return f"{row.get('code')} ({ending})" if ending not in (None, "done") else str(row.get("code") or "")
+
+
+def _tokens(tokens: Json | None) -> str | None:
+    """In and out: `12034+512`."""
+    if not tokens or (tokens.get("prompt") is None and tokens.get("completion") is None):
+        return None
+    return f"{tokens.get('prompt') or 0}+{tokens.get('completion') or 0}"
+
+
+def _by(row: Json) -> str:
+    caller = row.get("caller") or {}
+    return f" by uid {caller['uid']}" if caller.get("uid") is not None else ""
+
+
+def _policy(row: Json, detail: Json) -> str:
+    digest = str(row.get("policy") or detail.get("digest") or "")[:SHORT]
+    if row.get("verdict") == "deny":
+        faults = detail.get("faults") or []
+        first = f": {faults[0] if isinstance(faults[0], str) else faults[0].get('message')}" if faults else ""
+        return f"policy {digest} refused, nothing changed{first}"
+    return (
+        f"policy {digest} in force: {detail.get('change') or 'no change noted'} ({detail.get('owner') or 'no owner'})"
+    )
+
+
+def _key(row: Json, detail: Json) -> str:
+    name, code = detail.get("name"), row.get("code")
+    if code == "key.failed":
+        return (
+            f"key {name} could not be {'stored' if detail.get('act') == 'set' else 'deleted'}: {detail.get('failure')}"
+        )
+    done = "deleted" if code == "key.delete" else "replaced" if detail.get("replaces") else "set"
+    return f"key {name} {done}{_by(row)}"
+
+
+def _halt(row: Json, detail: Json) -> str:
+    what = f"{detail.get('scope')} {detail.get('name')}".strip()
+    act = "halted" if row.get("kind") == "halt" else "resumed"
+    return f"{what} {act}{_by(row)}: {detail.get('reason')}"
+
+
+def _escalation(row: Json, detail: Json) -> str:
+    given = "granted" if row.get("verdict") == "allow" else "refused"
+    why = detail.get("message") or row.get("code")
+    return (
+        f"escalation {given} to {row.get('agent') or 'an unknown caller'} for {row.get('class') or 'no class'}: {why}"
+    )
+
+
+def _other(row: Json, detail: Json) -> str:
+    kind = str(row.get("kind"))
+    first = {"start": "agentd started", "stop": "agentd stopped", "genesis": "the record begins"}.get(kind, kind)
+    words = detail.get("message") or detail.get("reason") or detail.get("version") or ""
+    return f"{first}: {words}" if words else first
+
+
+WORDS = {"policy": _policy, "key": _key, "halt": _halt, "resume": _halt, "escalation": _escalation}
+"""How each kind is told; any other by its name."""
