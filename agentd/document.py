@@ -137,7 +137,7 @@ class _Builder:
         try:
             for event in yaml.parse(text, Loader=Loader):
                 if not self._take(event):
-                    return None
+                    return self.root
         except yaml.MarkedYAMLError as error:
             place = error.problem_mark or error.context_mark
             at = Mark(1, 1) if place is None else Mark(place.line + 1, place.column + 1)

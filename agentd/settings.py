@@ -1,11 +1,10 @@
 """Where agentd lives and how it is run: flags over `agentd.yaml` over the defaults of system or user mode.
 
-System mode is what root and the systemd unit get: /run/agentd, /var/lib/agentd, /etc/agentd. User mode is a trial without
-root: the same layout under the XDG directories, with agent and operator under one uid, which is no boundary.
+System mode is what the systemd unit gets: /run/agentd, /var/lib/agentd, /etc/agentd. User mode, which is the rest, is a trial:
+the same layout under the XDG directories, with agent and operator under one uid, which is no boundary.
 The policy is not here: it is reloaded, these are read once.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -56,23 +55,13 @@ class SettingsRefused(AgentdError):
     """The settings file or a flag cannot be used."""
 
 
-def default_run_dir(environ: Mapping[str, str], uid: int) -> Path:
-    """Where the sockets are: the system's directory for root or where it exists, else the user's."""
-    if uid == 0 and not environ.get("AGENTD_USER_MODE"):
-        return SYSTEM_RUN
-    if SYSTEM_RUN.is_dir() and os.access(SYSTEM_RUN, os.W_OK):
-        return SYSTEM_RUN
-    runtime = environ.get("XDG_RUNTIME_DIR")
-    return Path(runtime) / "agentd" if runtime else _state_home(environ) / "agentd" / "run"
-
-
-def settings_from(environ: Mapping[str, str], uid: int, flags: Mapping[str, Any]) -> Settings:
-    """The settings in force. `flags`: policy, state, run, simulate, user, config, new_ledger; None is "not given".
+def settings_from(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
+    """The settings in force. `flags`: policy, state, run, simulate, system, config, new_ledger; None is "not given".
 
     Raises `SettingsRefused` naming the file or flag and the cure.
     """
-    user = bool(flags.get("user")) or (uid != 0 and "STATE_DIRECTORY" not in environ)  # systemd names it to its services
-    base = _user_defaults(environ) if user else _system_defaults()
+    system = bool(flags.get("system")) or "STATE_DIRECTORY" in environ  # systemd names it to its services
+    base = _system_defaults() if system else _user_defaults(environ)
     given = flags.get("config")
     config = Path(given) if given else base.policy.parent / "agentd.yaml"
     base = replace(base, **_file_values(config, required=bool(given)))

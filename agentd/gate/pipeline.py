@@ -52,7 +52,6 @@ class Way:
     """What the way runs on: the ports, and the state of the gate."""
 
     ledger: ports.Ledger
-    upstream: ports.Upstream
     keys: ports.Keys
     clock: ports.Clock
     policies: CurrentPolicy

@@ -141,7 +141,7 @@ class Relay:
             await self.close(flight, flight.facts.ending, failed)
             return _failure(flight.run, failed)
         await self.close(flight, Ending.DONE)
-        return ports.Answer(200, headers, bytes(body))
+        return ports.Answer(200, (("Content-Type", "application/json"), *headers), bytes(body))
 
     def feed(self, flight: _Flight, chunk: bytes) -> bytes:
         """Let the machine read a chunk; what may be passed on comes back."""

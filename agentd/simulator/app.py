@@ -97,7 +97,7 @@ async def _infer(request: web.Request) -> web.StreamResponse:
     grammar = GRAMMARS[request.path.removeprefix(BASE)]
     try:
         body = json.loads(await request.read())
-    except ValueError:
+    except (ValueError, RecursionError):
         return problem_response(grammar, of_type("invalid_request", "The body is not JSON"), None)
     if not isinstance(body, dict):
         return problem_response(grammar, of_type("invalid_request", "The body is not a JSON object"), None)

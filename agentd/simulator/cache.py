@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from agentd.simulator.words import Asked, Segment, Tally
+from agentd.simulator.words import Asked, Segment, Tally, utf8
 
 MARKED_AUTHORS: Final = ("anthropic/", "qwen/")
 LIFETIMES_S: Final = {"5m": 300, "1h": 3600}
@@ -60,11 +60,11 @@ def _minimum(model: str) -> int:
 def _prefixes(asked: Asked) -> list[tuple[str, int, str]]:
     """Every place where a prefix may end: its name, its tokens, and the lifetime that it is kept for ("" for none)."""
     automatic = "" if asked.model.startswith(MARKED_AUTHORS) else "5m"
-    running = hashlib.sha256(f"{asked.model}\0{asked.session}\0".encode())
+    running = hashlib.sha256(utf8(f"{asked.model}\0{asked.session}\0"))
     tokens = 0
     ends: list[tuple[str, int, str]] = []
     for segment in asked.segments:
-        running.update(f"{len(segment.text)}:{segment.text}".encode())
+        running.update(utf8(f"{len(segment.text)}:{segment.text}"))
         tokens += segment.tokens
         ends.append((running.hexdigest(), tokens, automatic or segment.mark or ""))
     return ends

@@ -29,6 +29,7 @@ from agentd.simulator.words import (
     ToolOffer,
     Turn,
     objects,
+    utf8,
     whole_number,
 )
 
@@ -149,7 +150,7 @@ def event(data: Json) -> bytes:
 
 def compact(data: object) -> bytes:
     """JSON as it goes over the wire: no spaces, characters as they are."""
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+    return utf8(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
 
 
 def pieces_of(text: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from agentd.simulator.words import IMAGE_TOKENS, Asked, Invalid, Json, Segment, Turn, count_tokens
+from agentd.simulator.words import IMAGE_TOKENS, Asked, Invalid, Json, Segment, Turn, count_tokens, utf8
 
 MAX_FALLBACKS: Final = 3
 MAX_STOPS: Final = 4
@@ -84,7 +84,7 @@ def session_of(body: Json, headers: Mapping[str, str], turns: Iterable[Turn]) ->
     turns = tuple(turns)
     first = next((turn.text for turn in turns if turn.role in ("system", "developer")), "")
     other = next((turn.text for turn in turns if turn.role not in ("system", "developer")), "")
-    return "first-" + hashlib.sha256(f"{first}\0{other}".encode()).hexdigest()[:16]
+    return "first-" + hashlib.sha256(utf8(f"{first}\0{other}")).hexdigest()[:16]
 
 
 def mark_of(holder: Mapping[str, Any]) -> str | None:

@@ -58,8 +58,8 @@ def parse_steps(text: str) -> tuple[Step, ...]:
     if not found:
         return ()
     steps = [Step()]
-    for directive in found:
-        name, _, argument = directive.strip().partition(" ")
+    for inner, end in found:
+        name, _, argument = text[inner:end].strip().partition(" ")
         if name == "next":
             steps.append(Step())
         else:
@@ -67,14 +67,23 @@ def parse_steps(text: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _find(text: str) -> list[str]:
-    """What stands inside each directive."""
-    found: list[str] = []
+def without_directives(text: str) -> str:
+    """A text without its directives."""
+    kept, done = "", 0
+    for inner, end in _find(text):
+        kept += text[done : inner - len(OPEN)]
+        done = end + len(CLOSE)
+    return kept + text[done:]
+
+
+def _find(text: str) -> list[tuple[int, int]]:
+    """Where the inside of each directive begins and ends."""
+    found: list[tuple[int, int]] = []
     start = text.find(OPEN)
     while start >= 0:
         inner = start + len(OPEN)
         end = _end(text, inner)
-        found.append(text[inner:end])
+        found.append((inner, end))
         start = text.find(OPEN, end)
     return found
 

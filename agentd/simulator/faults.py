@@ -93,11 +93,10 @@ def _once(argument: str, scene: Scene) -> Problem | None:
 def _afford(argument: str, scene: Scene) -> Problem | None:
     if scene.cap <= int(argument):
         return None
-    return of_type(
-        "payment_required",
-        "This request requires more credits, or fewer max_tokens. "
-        f"You requested up to {scene.cap} tokens, but can only afford {int(argument)}.",
-    )
+    words = "This request requires more credits, or fewer max_tokens. You requested up to {} tokens, but can only afford {}."
+    problem = of_type("payment_required", words.format(scene.cap, int(argument)))
+    other = {"provider": "beta", "status": 402, "message": words.format(scene.cap, int(argument) // 2)}
+    return replace(problem, metadata={**problem.metadata, "previous_errors": [other]})
 
 
 def _retry_after(argument: str, scene: Scene) -> Problem | None:

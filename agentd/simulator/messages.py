@@ -31,6 +31,7 @@ from agentd.simulator.words import (
     ToolOffer,
     Turn,
     objects,
+    utf8,
     whole_number,
 )
 
@@ -161,7 +162,7 @@ def _extended(body: Json, answer: Answer) -> Json:
 def _blocks(answer: Answer) -> Iterator[tuple[Json, list[Json]]]:
     """The content blocks, each whole and as the deltas that build it."""
     if answer.reasoning:
-        signature = "sim" + hashlib.sha256(answer.reasoning.encode()).hexdigest()
+        signature = "sim" + hashlib.sha256(utf8(answer.reasoning)).hexdigest()
         thoughts: list[Json] = [{"type": "thinking_delta", "thinking": piece} for piece in pieces_of(answer.reasoning)]
         yield (
             {"type": "thinking", "thinking": answer.reasoning, "signature": signature},

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agentd.simulator.directives import Call, Step, parse_steps
-from agentd.simulator.words import CHARS_PER_TOKEN, Asked, ToolCall, ToolOffer, Turn, count_tokens
+from agentd.simulator.directives import Call, Step, parse_steps, without_directives
+from agentd.simulator.words import CHARS_PER_TOKEN, Asked, ToolCall, ToolOffer, Turn, count_tokens, utf8
 
 ECHO_CHARS: Final = 400
 """How much of the human's text an answer repeats."""
@@ -65,7 +65,7 @@ def compose(asked: Asked, cap: int) -> Plan:
 
 def digest_of(turns: tuple[Turn, ...]) -> str:
     """A short digest of the last thing that a human said: what makes answers differ."""
-    return hashlib.sha256(_last_human(turns).encode()).hexdigest()[:12]
+    return hashlib.sha256(utf8(_last_human(turns))).hexdigest()[:12]
 
 
 def _slug_faults(model: str) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def _echo(turns: tuple[Turn, ...]) -> str:
     results = [result for turn in _tail(turns) for result in turn.results]
     if results:
         return "(simulated) " + "\n".join(results)
-    said = " ".join(_last_human(turns).split())
+    said = " ".join(without_directives(_last_human(turns)).split())
     short = said if len(said) <= ECHO_CHARS else said[:ECHO_CHARS] + "…"
     return f"(simulated) You said: {short} [{digest_of(turns)}]"
 
@@ -131,7 +131,7 @@ def _tool_call(call: Call, index: int, asked: Asked, wrong: list[str]) -> ToolCa
             return None
         name, arguments = tool.name, json.dumps(_shell_arguments(tool, call.command), ensure_ascii=False)
     seed = f"{digest_of(asked.turns)}{len(asked.turns)}{index}{name}{arguments}"
-    return ToolCall("call_" + hashlib.sha256(seed.encode()).hexdigest()[:20], name, arguments)
+    return ToolCall("call_" + hashlib.sha256(utf8(seed)).hexdigest()[:20], name, arguments)
 
 
 def find_shell(tools: tuple[ToolOffer, ...]) -> ToolOffer | None:

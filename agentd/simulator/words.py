@@ -27,6 +27,11 @@ def count_tokens(text: str) -> int:
     return -(-len(text) // CHARS_PER_TOKEN)
 
 
+def utf8(text: str) -> bytes:
+    """A text as bytes. Half characters, which JSON can name and UTF-8 cannot write, become question marks."""
+    return text.encode(errors="replace")
+
+
 class Invalid(Exception):
     """A body that breaks the contract: `message` names the field, `error_type` is the upstream's word for it."""
 

@@ -160,9 +160,9 @@ def test_chat_refusal(start_agentd: Callable[..., Daemon], streaming: bool) -> N
     """Over budget: the SDK raises once, with the decision's name and a hint, and does not try again."""
     daemon = start_agentd()
     assert daemon.ctl("halt", "--reason", "the disk is being changed").returncode == 0
-    with openai.OpenAI(base_url="http://agentd/v1", api_key="local", http_client=_http(daemon)) as client:
-        with pytest.raises(openai.BadRequestError, match="the disk is being changed") as caught:
-            client.chat.completions.create(model="chat", messages=_said("hello"), stream=streaming)
+    client = openai.OpenAI(base_url="http://agentd/v1", api_key="local", http_client=_http(daemon))
+    with client, pytest.raises(openai.BadRequestError, match="the disk is being changed") as caught:
+        client.chat.completions.create(model="chat", messages=_said("hello"), stream=streaming)
     (line,) = [line for line in daemon.lines() if line["kind"] == "decision"]
     assert (line["verdict"], line["code"]) == ("deny", "operator.halt")
     assert f"d-{line['seq']}" in str(caught.value)
@@ -172,9 +172,9 @@ def test_chat_refusal(start_agentd: Callable[..., Daemon], streaming: bool) -> N
 def test_messages_refusal(start_agentd: Callable[..., Daemon], streaming: bool) -> None:
     daemon = start_agentd()
     assert daemon.ctl("halt", "--reason", "the disk is being changed").returncode == 0
-    with anthropic.Anthropic(base_url="http://agentd", api_key="local", http_client=_http(daemon)) as client:
-        with pytest.raises(anthropic.APIStatusError, match="the disk is being changed") as caught:
-            client.messages.create(model="chat", max_tokens=20, messages=_said("hello"), stream=streaming)
+    client = anthropic.Anthropic(base_url="http://agentd", api_key="local", http_client=_http(daemon))
+    with client, pytest.raises(anthropic.APIStatusError, match="the disk is being changed") as caught:
+        client.messages.create(model="chat", max_tokens=20, messages=_said("hello"), stream=streaming)
     (line,) = [line for line in daemon.lines() if line["kind"] == "decision"]
     assert (line["verdict"], line["code"]) == ("deny", "operator.halt")
     assert caught.value.response.headers["x-agentd-decision"] == f"d-{line['seq']}"

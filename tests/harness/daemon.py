@@ -102,7 +102,7 @@ def start(
     file.write_text(policy.read_text() if isinstance(policy, Path) else policy)
     for name in ("run", "state"):
         (home / name).mkdir(mode=0o700, exist_ok=True)
-    command = [sys.executable, "-m", "agentd", "serve", "--user", "--run", str(home / "run"), "--state", str(home / "state")]
+    command = [sys.executable, "-m", "agentd", "serve", "--run", str(home / "run"), "--state", str(home / "state")]
     command += ["--policy", str(file), *(["--simulate"] if simulate else []), *flags]
     with _notify_socket(home) as listening, (home / "agentd.log").open("ab") as log:
         environment = _environment(home, env or {})

@@ -4,10 +4,10 @@ It reads the record alone (the decision's line, its outcome, the policy version 
 page on an old decision does not change when the box does. What an older or shorter line does not hold is left out, never
 guessed. Values from the record are data: whoever shows the page escapes them.
 
-What is read of `detail`, all of it optional: message, hint, dialect, stream, client, lane, sizes {name: count},
-considered [{tier, why}], limits {upstream, max_output, deadline_s, providers, max_price, zdr}, charges [{budget, account,
-before_nusd, limit_nusd}], smuggled [{where, what, refused}], dropped [name], answer, retry_after_s; of the outcome's:
-http, cost_source, model_served, generation, error, tool_calls, recipients.
+What is read of `detail`, all of it optional: message, hint, dialect, stream, bytes, turns, tools, client, considered
+[{tier, why}], upstream, max_output, deadline_s, charges ["budget:account" or {budget, account, before_nusd, limit_nusd}],
+smuggled [text ending in "(refused)" or "(removed)"], dropped [name], answer, retry_after_s; of the outcome's: http,
+cost_source, generation, error, tool_calls, recipients.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -149,11 +149,8 @@ def _asked(case: _Case) -> Iterator[Row]:
     stream = ", streamed" if detail.get("stream") else ""
     yield from _row("call", f"{detail['dialect']}{stream}" if detail.get("dialect") else None)
     yield from _row("model asked", case.line.get("model_asked"))
-    yield from _row("class declared", detail.get("lane"))
     yield from _row("tier asked", case.line.get("tier_asked"))
-    yield from _row(
-        "size", ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in _map(detail.get("sizes")).items())
-    )
+    yield from _row("size", ", ".join(f"{detail[key]} {key}" for key in ("bytes", "turns", "tools") if key in detail))
     yield from _row("client", detail.get("client"))
 
 
@@ -220,12 +217,12 @@ def _bounds(case: _Case) -> Iterator[Row]:
 
 
 def _served(case: _Case) -> str:
-    line, limits, tier = case.line, _map(case.detail.get("limits")), case.tier
+    line, detail, tier = case.line, case.detail, case.tier
     parts = [f"{line.get('tier')}: {line.get('model')}"]
-    if limits.get("max_output") is not None:
-        parts.append(f"at most {limits['max_output']} tokens out")
-    if limits.get("deadline_s") is not None:
-        parts.append(f"within {limits['deadline_s']} s")
+    if detail.get("max_output") is not None:
+        parts.append(f"at most {detail['max_output']} tokens out")
+    if detail.get("deadline_s") is not None:
+        parts.append(f"within {detail['deadline_s']} s")
     if line.get("label"):
         ceiling = f" (the tier takes up to {tier.max_label})" if tier else ""
         parts.append(f"data label {line['label']}{ceiling}")
@@ -245,7 +242,7 @@ def _escalation(case: _Case) -> Iterator[Row]:
 
 def _money(case: _Case) -> Iterator[Row]:
     reserved, cost = case.line.get("reserved_nusd"), case.outcome.get("cost_nusd")
-    charges = [_charge(_map(item), reserved, cost) for item in _list(case.detail.get("charges"))]
+    charges = [_charge(item, reserved, cost) for item in _list(case.detail.get("charges"))]
     if reserved is not None:
         yield "reserved", f"{format_usd(reserved)} before the call, the most that it could cost"
     if case.outcome:
@@ -255,9 +252,16 @@ def _money(case: _Case) -> Iterator[Row]:
     yield from _rows("charged to", charges)
 
 
-def _charge(charge: Mapping[str, Any], reserved: int | None, cost: int | None) -> str:
-    name = f"{charge.get('budget')} ({charge.get('account')})"
-    before, limit = charge.get("before_nusd"), charge.get("limit_nusd")
+def _charge(item: object, reserved: int | None, cost: int | None) -> str:
+    charge = _map(item)
+    if not charge:
+        budget, _, account = str(item).partition(":")
+        return f"{budget} ({account})"
+    name, before, limit = (
+        f"{charge.get('budget')} ({charge.get('account')})",
+        charge.get("before_nusd"),
+        charge.get("limit_nusd"),
+    )
     if before is None:
         return name
     after = before + (cost if cost is not None else reserved or 0)
@@ -268,13 +272,13 @@ def _charge(charge: Mapping[str, Any], reserved: int | None, cost: int | None) -
 def _upstream(case: _Case) -> Iterator[Row]:
     if not case.allowed:
         return
-    yield from _row("upstream", _map(case.detail.get("limits")).get("upstream"))
+    yield from _row("upstream", case.detail.get("upstream"))
     if not case.outcome:
         yield "state", "open: the call is running, or agentd ended in between and has not been started since"
         return
     ending, after = str(case.outcome.get("status") or ""), case.after
     yield "ended", ENDINGS.get(ending, ending or "not said") + (f", HTTP {after['http']}" if after.get("http") else "")
-    yield from _row("model served", after.get("model_served") or case.outcome.get("model"))
+    yield from _row("model served", case.outcome.get("model"))
     yield from _row("provider", case.outcome.get("provider"))
     yield from _row("seen by", ", ".join(map(str, _list(after.get("recipients")))))
     tokens = _map(case.outcome.get("tokens"))
@@ -296,11 +300,7 @@ def _latency(outcome: Mapping[str, Any]) -> str:
 
 
 def _body(case: _Case) -> Iterator[Row]:
-    found = [_map(item) for item in _list(case.detail.get("smuggled"))]
-    for label, refused in (("refused for", True), ("removed", False)):
-        yield from _rows(
-            label, (f"{it.get('where')} = {it.get('what')}" for it in found if bool(it.get("refused")) is refused)
-        )
+    yield from _rows("not granted", (str(item) for item in _list(case.detail.get("smuggled"))))
     yield from _row("not sent on", ", ".join(map(str, _list(case.detail.get("dropped")))))
 
 

@@ -1,7 +1,7 @@
 """Putting an answer on the wire: whole or as a stream, never faster than the client reads, never waiting for it without end.
 
 A stream is closed in every case, for that closes the record of its call: at its end, when the client is gone, when it takes
-nothing for too long, and when agentd itself fails in the middle. The work runs under `Keeper.run`, so the closing is not interrupted.
+nothing for too long, and when agentd itself fails in the middle. The work runs under `Keeper.run`, so nothing interrupts that.
 """
 
 import asyncio

@@ -10,6 +10,7 @@ against accidents; it is no secret. The file is synced at checkpoints, not at ea
 costs nothing.
 """
 
+import logging
 import os
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from agentd.core.accounting.chain import Link
 from agentd.edge.ledger.failures import unavailable
-from agentd.edge.ledger.files import create, identity
+from agentd.edge.ledger.files import create, identity, sync_directory
 
 _MAGIC = "agentd-head"
 _VERSION = "1"
@@ -25,6 +26,9 @@ _FIELDS = 6
 _CHECK_CHARS = 16
 _READ_BYTES = 512
 """More than a record has; anything longer is no record."""
+
+
+log = logging.getLogger("agentd.ledger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,27 +62,29 @@ def read_anchor(path: Path) -> Noted | None:
 
 
 class AnchorFile:
-    """The anchor, opened to be rewritten. Not for several threads."""
+    """The anchor, opened to be rewritten. Not for several threads.
+
+    When the file is removed or replaced under a running daemon it is put back: the daemon's own memory of the head is the
+    better witness, and nobody can make it forget by deleting a file.
+    """
 
     def __init__(self, path: Path, noted: Noted) -> None:
-        """Open, and make if absent, the file; then note. Raises `OSError`."""
-        if identity(path) is None and not path.is_symlink():
-            create(path)
+        """Note a head in the file, which is made if absent. Raises `OSError`."""
         self._path = path
         self._noted = noted
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        found = os.fstat(self._descriptor)
-        self._identity = (found.st_dev, found.st_ino)
-        os.pwrite(self._descriptor, noted.encode(), 0)
-        os.fsync(self._descriptor)
+        self._descriptor = self._open()
 
     def prove(self) -> None:
         """Show before a commit that the anchor can be written after it: the same record is written once more.
 
-        Raises `RecordUnavailable` (record.anchor_gone) when the file is another one by now, `OSError` when it cannot be written.
+        Raises `OSError` when it cannot.
         """
-        if identity(self._path) != self._identity:
-            raise unavailable("record.anchor_gone", self._path.parent)
+        found = os.fstat(self._descriptor)
+        if identity(self._path) != (found.st_dev, found.st_ino):
+            log.critical("the anchor %s was removed or replaced; it is put back", self._path)
+            fresh = self._open()
+            os.close(self._descriptor)
+            self._descriptor = fresh
         os.pwrite(self._descriptor, self._noted.encode(), 0)
 
     def note(self, link: Link, *, sync: bool = False) -> None:
@@ -91,6 +97,22 @@ class AnchorFile:
     def close(self) -> None:
         """Let go of the file."""
         os.close(self._descriptor)
+
+    def _open(self) -> int:
+        """A new file with the record, put in place as a whole: nothing that stood there is written to or followed."""
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        fresh.unlink(missing_ok=True)
+        create(fresh)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.pwrite(descriptor, self._noted.encode(), 0)
+            os.fsync(descriptor)
+            fresh.rename(self._path)
+            sync_directory(self._path.parent)
+        except BaseException:  # the descriptor must not leak
+            os.close(descriptor)
+            raise
+        return descriptor
 
 
 def _check(text: str) -> str:

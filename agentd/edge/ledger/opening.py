@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentd.core.accounting.chain import Link, Verifier
+from agentd.core.accounting.chain import ORIGIN, Link, Verifier
 from agentd.core.accounting.times import rfc3339
 from agentd.core.types.errors import RecordUnavailable
 from agentd.core.types.receipts import Ending
@@ -84,7 +84,8 @@ def reopen(opened: Opened, known: Link) -> Tip:
     tip = opened.store.open(flush=True)
     if tip is None:
         raise unavailable("record.rolled_back", opened.place.directory)
-    _holds(opened.place, opened.store, tip, known, "record.rolled_back")
+    _holds(opened.place, opened.store, tip, known)
+    _tail_intact(opened.place, opened.store, tip)
     return tip
 
 
@@ -144,7 +145,7 @@ def _existing_or_new(place: Place, store: Store, at: str, signer: Signer | None)
     if noted is not None and noted.ledger != tip.ledger:
         raise unavailable("record.disagrees", place.directory, f"It is ledger {tip.ledger}, not {noted.ledger}.")
     if noted is not None:
-        _holds(place, store, tip, noted.link, "record.rolled_back")
+        _holds(place, store, tip, noted.link)
     _tail_intact(place, store, tip)
     return tip
 
@@ -154,10 +155,12 @@ def _begin(store: Store, at: str, signer: Signer | None, previous: dict[str, obj
     return store.begin(genesis(ledger, at, signer, previous), ledger)
 
 
-def _holds(place: Place, store: Store, tip: Tip, known: Link, lost: str) -> None:
+def _holds(place: Place, store: Store, tip: Tip, known: Link) -> None:
     """The chain holds a line that is known from elsewhere."""
     if known.seq > tip.link.seq:
-        raise unavailable(lost, place.directory, f"It ends at line {tip.link.seq}; line {known.seq} was written.")
+        raise unavailable(
+            "record.rolled_back", place.directory, f"It ends at line {tip.link.seq}; line {known.seq} was written."
+        )
     digest = next((digest for _, _, digest in store.rows(known.seq, known.seq)), None)
     if digest != known.digest:
         raise unavailable("record.disagrees", place.directory, f"Line {known.seq} has another digest.")
@@ -167,7 +170,7 @@ def _tail_intact(place: Place, store: Store, tip: Tip) -> None:
     """The last lines fit each other."""
     first = max(1, tip.link.seq - TAIL_LINES + 1)
     rows = store.rows(max(1, first - 1), tip.link.seq)
-    known = Link(0, "0" * 64) if first == 1 else Link(rows[0][0], rows[0][2])
+    known = ORIGIN if first == 1 else Link(rows[0][0], rows[0][2])
     verifier = Verifier(start=known)
     for row in rows if first == 1 else rows[1:]:
         verifier.feed(*row)

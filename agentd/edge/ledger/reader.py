@@ -191,10 +191,7 @@ class Reader:
         there = identity(self._place.database)
         if there is None:
             raise unavailable("record.gone", self._place.directory)
-        found, connection = self._idle.pop() if self._idle else (there, self._connect())
-        if found != there:
-            connection.close()
-            connection = self._connect()
+        connection = self._connection_to(there)
         try:
             answer = question(Database(connection, recursive_triggers=False, execute_plugins=False))
         except BaseException:  # a connection that failed is not used again
@@ -202,6 +199,17 @@ class Reader:
             raise
         self._idle.append((there, connection))
         return answer
+
+    def _connection_to(self, there: Identity) -> sqlite3.Connection:
+        """An idle connection to this very file, or a new one."""
+        try:
+            found, connection = self._idle.pop()
+        except IndexError:  # asking first would race with the other thread
+            return self._connect()
+        if found == there:
+            return connection
+        connection.close()
+        return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
         uri = f"{self._place.database.as_uri()}?mode=ro"

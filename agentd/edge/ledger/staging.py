@@ -11,7 +11,7 @@ the chain never holds one.
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from agentd.core.accounting.canonical import canonical, record_of
+from agentd.core.accounting.canonical import Uncanonical, canonical, record_of
 from agentd.core.accounting.chain import Link, checkpoint_message, digest_of
 from agentd.core.accounting.times import from_rfc3339
 from agentd.core.types.errors import RecordUnavailable
@@ -19,6 +19,9 @@ from agentd.core.types.records import Kind, Line
 from agentd.edge.ledger.failures import FAILURES
 
 NS_PER_HOUR = 3_600 * 10**9
+
+MAX_AMOUNT = 10**15
+"""A million dollars, or a million billion tokens, in one call: above it is a mistake or an attack, and sums could overflow."""
 
 _AT_CHARS = len("2026-01-01T00:00:00.000000Z")
 """Times are compared as text, which is right only if all have the same form."""
@@ -102,6 +105,7 @@ class Staged:
     def add(self, line: Line) -> Row:
         """Take a line in. Raises `RecordUnavailable` and leaves everything as it was when the line cannot be one."""
         hour = _hour(line.at)
+        _countable(line)
         link = self.tip.link
         call = self._closes(line) if line.kind is Kind.OUTCOME else None
         body = canonical(record_of(line, link.seq + 1, link.digest))
@@ -175,6 +179,14 @@ def checkpoint(tip: Tip, at: str, signer: Signer | None) -> Line:
         message = checkpoint_message(tip.ledger, tip.link.seq + 1, tip.link.digest)
         detail |= {"public": signer.public_hex, "signature": signer.sign(message).hex()}
     return Line(kind=Kind.CHECKPOINT, at=at, detail=detail)
+
+
+def _countable(line: Line) -> None:
+    """Amounts that a sum can hold. Raises `Uncanonical`: an upstream may say any number."""
+    amounts = {"reserved_nusd": line.reserved_nusd, "cost_nusd": line.cost_nusd} | (line.tokens or {})
+    for name, amount in amounts.items():
+        if amount is not None and not 0 <= amount <= MAX_AMOUNT:
+            raise Uncanonical(name, f"is {amount}, which is no amount")
 
 
 def _hour(at: str) -> int:

@@ -138,7 +138,7 @@ class Writer:
         self._setup.started(self._opened)
         while self._turn():
             pass
-        self._seal(last=True)
+        self._seal()
         self._opened.close()
 
     def _turn(self) -> bool:
@@ -265,17 +265,16 @@ class Writer:
         waited = self._setup.clock.mono_ns() - self._sealed_ns
         return self._tip.unsealed >= CHECKPOINT_LINES or waited >= CHECKPOINT_S * _NS_PER_S
 
-    def _seal(self, *, last: bool = False) -> None:
+    def _seal(self) -> None:
         """Write a checkpoint, sync the anchor, and note both in the journal, which is outside the database too."""
-        if self._tip.unsealed == 0 and not last:
+        if self._tip.unsealed == 0:
             return
         try:
             self._mend()
-            if self._tip.unsealed:
-                staged = Staged(self._tip)
-                staged.add(checkpoint(self._tip, rfc3339(self._setup.clock.wall_ns()), self._setup.signer))
-                self._commit(staged, sync=True)
-                self._setup.tell(Settled(rows=staged.rows))
+            staged = Staged(self._tip)
+            staged.add(checkpoint(self._tip, rfc3339(self._setup.clock.wall_ns()), self._setup.signer))
+            self._commit(staged, sync=True)
+            self._setup.tell(Settled(rows=staged.rows))
         except Exception as error:  # noqa: BLE001 - as in _guarded: the lines are durable without their seal
             self._fail(error)
             return

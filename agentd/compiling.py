@@ -1,0 +1,97 @@
+"""From a policy file's text to a policy in force: document, parse, prices, tests. Joined here, because reading YAML is no
+business of the pure rooms, and asking for user names is none of the gate.
+"""
+
+import grp
+import os
+import pwd
+from collections.abc import Mapping
+from typing import Any
+
+from agentd.core.accounting.price import Price
+from agentd.core.policy.parse import Names, parse_policy
+from agentd.core.policy.schema import Policy
+from agentd.core.policy.trial import judge, prices_of, run_tests
+from agentd.core.types.errors import PolicyRefused
+from agentd.core.types.verdicts import Allow, Deny
+from agentd.document import read_document
+from agentd.gate.current import Held
+from agentd.gate.ports_operator import Json, OperatorRefused
+
+
+class Compiler:
+    """Turns policy texts into policies under one catalogue of prices."""
+
+    def __init__(self, catalogue: Mapping[str, Price]) -> None:
+        """`catalogue`: prices by model id."""
+        self.catalogue_prices = catalogue
+        self._last: tuple[Policy, Mapping[str, Price]] | None = None
+
+    def read(self, text: str, source: str) -> Policy:
+        """Parse. Blocking (user names may come from the network). Raises `PolicyRefused` with every fault."""
+        root, faults = read_document(text, source)
+        names = Names(self_uid=os.getuid(), uid_of=_uid_of, gid_of=_gid_of, prices=frozenset(self.catalogue_prices))
+        return parse_policy(root, names, source, faults)
+
+    def compile(self, text: str, source: str) -> Policy:
+        """Parse, and judge the tests in the file. Raises `PolicyRefused`."""
+        policy = self.read(text, source)
+        faults = run_tests(policy, self.catalogue_prices)
+        if faults:
+            raise PolicyRefused(source, faults)
+        return policy
+
+    def prices(self, policy: Policy) -> Mapping[str, Price]:
+        """What models cost under a policy; the same object while the policy stays the same."""
+        if self._last is None or self._last[0] is not policy:
+            self._last = (policy, prices_of(policy, self.catalogue_prices))
+        return self._last[1]
+
+    def why(self, held: Held | None, given: Json) -> Json:
+        """The verdict that a described call would get, with everything that led to it. Raises `OperatorRefused`."""
+        if held is None:
+            raise OperatorRefused("policy.none", "No policy is in force.", "Mend the file that agentctl status names.")
+        policy = held.policy
+        _check(policy, given)
+        judged = judge(policy, given, self.catalogue_prices)
+        verdict, classified = judged.verdict, judged.classified
+        told: dict[str, Any] = {
+            "verdict": type(verdict).__name__.lower(),
+            "code": verdict.reason.code,
+            "rule": verdict.reason.rule,
+            "message": verdict.reason.message,
+            "hint": verdict.reason.hint,
+            "agent": judged.request.caller.agent,
+            "class": classified.name if classified else None,
+            "stage": classified.stage.value if classified else None,
+            "why": classified.why if classified else None,
+            "evidence": dict(classified.evidence) if classified else {},
+        }
+        if isinstance(verdict, Allow):
+            limits = verdict.limits
+            told |= {"tier": limits.tier, "model": limits.model, "max_output": limits.max_output, "reserved_nusd": limits.reserved}
+        elif isinstance(verdict, Deny):
+            told["answer"] = verdict.answer.value
+        return told
+
+
+def _check(policy: Policy, given: Json) -> None:
+    """A described call names things that exist; anything else would be judged as something that it is not."""
+    names: dict[str, Mapping[str, object]] = {"agent": policy.agents, "session_class": policy.classes, "grant": policy.tiers}
+    for key, known in names.items():
+        if given.get(key) is not None and given[key] not in known:
+            raise OperatorRefused("policy.no_such_name", f"There is no {key} {given[key]!r}.", f"Known: {', '.join(known)}.")
+
+
+def _uid_of(name: str) -> int | None:
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def _gid_of(name: str) -> int | None:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None

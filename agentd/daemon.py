@@ -1,0 +1,347 @@
+"""The daemon: joins the rooms, starts them in their order, and stops them in stages, each with a clock.
+
+Start: keys, record, policy, the past (halts, spend, quotas), upstream, doors, READY. Nothing is served before all of it stands.
+Stop: take no new calls, let streams finish, cut what is left, write the last lines, close. One task group holds every task of
+agentd's own; when `serve` returns none is left.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiohttp import web
+
+from agentd import __version__
+from agentd.compiling import Compiler
+from agentd.core.accounting.catalogue import Catalogue
+from agentd.core.accounting.times import rfc3339
+from agentd.core.policy.facts import Halt
+from agentd.core.types.errors import PolicyRefused, RecordUnavailable
+from agentd.core.types.receipts import Ending
+from agentd.core.types.records import Kind, Line
+from agentd.edge.api.activation import activated
+from agentd.edge.api.listen import Listener, Place, bind_door, release
+from agentd.edge.api.models import agent_app
+from agentd.edge.api.operator import operator_app
+from agentd.edge.api.server import DoorServer, peer_of
+from agentd.edge.enforce.model import ModelUpstream
+from agentd.edge.enforce.model import Way as UpstreamWay
+from agentd.edge.host.catalogue import load_catalogue
+from agentd.edge.host.clock import SystemClock
+from agentd.edge.host.keys import KeyRing
+from agentd.edge.host.limits import hardening
+from agentd.edge.host.notify import Notifier, watchdog_interval
+from agentd.edge.host.pulse import Beat, Pulse
+from agentd.edge.host.signals import Signals
+from agentd.edge.host.signing import Signer, load_signer
+from agentd.edge.host.watch import PolicyWatch, read_policy_file
+from agentd.edge.ledger.ledger import Ledger
+from agentd.edge.ledger.opening import begin_anew
+from agentd.gate import ports
+from agentd.gate.current import CurrentPolicy
+from agentd.gate.desk import Desk
+from agentd.gate.escalations import Escalations
+from agentd.gate.halts import Halts
+from agentd.gate.operator import OperatorDesk
+from agentd.gate.pipeline import ModelPipeline, Way
+from agentd.gate.relay import Relay, Run
+from agentd.gate.sessions import Sessions
+from agentd.gate.spend import NS_PER_HOUR, Spend
+from agentd.machine import Machine, budget_rows
+from agentd.settings import AGENTS_GROUP, OPERATORS_GROUP, Settings
+from agentd.simulator.app import simulator_app
+from agentd.simulator.config import SimulatorConfig
+
+log = logging.getLogger("agentd")
+
+PAST_HOURS = 32 * 24
+"""How far back sums are restored: the longest window is a month."""
+
+PAST_LINES = 100_000
+"""Halts and escalations read at start; both are rare."""
+
+HOUSEKEEPING_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The rooms, once they stand."""
+
+    settings: Settings
+    clock: SystemClock
+    keys: KeyRing
+    signer: Signer | None
+    ledger: Ledger
+    policies: CurrentPolicy
+    halts: Halts
+    spend: Spend
+    escalations: Escalations
+    compiler: Compiler
+    machine: Machine
+    notify: Notifier
+
+
+async def serve(settings: Settings) -> None:
+    """Run until a signal says stop. Raises `AgentdError` when it cannot start; then nothing was served."""
+    clock = SystemClock()
+    notify = Notifier.from_environ(clock)
+    reload = asyncio.Event()
+    with Signals(reload.set).caught() as signals:
+        async with AsyncExitStack() as stack:
+            house = await _build(stack, settings, clock, notify)
+            listeners = await asyncio.to_thread(_listeners, settings)
+            for listener in listeners:
+                stack.callback(release, listener)
+            async with asyncio.TaskGroup() as tasks:
+                await _serve(house, listeners, tasks, _Ends(signals, reload))
+    notify.close()
+
+
+async def _build(stack: AsyncExitStack, settings: Settings, clock: SystemClock, notify: Notifier) -> House:
+    """Everything up to the doors."""
+    catalogue = await asyncio.to_thread(load_catalogue)
+    compiler = Compiler(catalogue.prices)
+    keys = KeyRing()
+    signer = await load_signer(keys)
+    if settings.new_ledger:
+        aside = await asyncio.to_thread(begin_anew, settings.state, settings.new_ledger, clock.wall_ns(), signer)
+        log.warning("a new record begins (%s); the old files are in %s", settings.new_ledger, aside)
+    ledger = await stack.enter_async_context(Ledger.open(settings.state, clock, signer))
+    policies = CurrentPolicy(ledger, clock, compiler.compile)
+    halts, spend, escalations = Halts(ledger, clock), Spend(), Escalations()
+    machine = Machine(settings, clock, catalogue)
+    await machine.open_secret()
+    await machine.look()
+    await _restore(ledger, clock, halts, spend, escalations)
+    found = await asyncio.to_thread(_policy_file, settings.policy)
+    await policies.start(found, settings.policy.name, await _last_good(ledger))
+    await keys.load(_key_names(policies))
+    await ledger.append(_life_line(Kind.START, clock, settings))
+    return House(settings, clock, keys, signer, ledger, policies, halts, spend, escalations, compiler, machine, notify)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """What ends or reloads the daemon."""
+
+    signals: Signals
+    reload: asyncio.Event
+
+
+async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGroup, ends: _Ends) -> None:
+    async with AsyncExitStack() as stack:
+        if house.settings.simulate:
+            await stack.enter_async_context(_simulator(house))
+        upstream = await stack.enter_async_context(ModelUpstream(UpstreamWay(house.keys.get, house.clock, _simulator_path(house.settings))))
+        relay = Relay(house.ledger, upstream, house.clock, house.spend, tasks)
+        pipeline = _pipeline(house, relay)
+        desk = OperatorDesk(_desk(house, relay))
+        house.halts.on_halt(lambda halt: _cut_halted(relay, halt))
+        doors = [DoorServer(tasks) for _ in listeners]
+        for door, listener in zip(doors, listeners, strict=True):
+            app = agent_app(pipeline) if listener.door == "agent" else operator_app(desk, peer_of)
+            await door.start(listener.sock, app, listener.door)
+        background = [
+            tasks.create_task(_watch(house).run(), name="policy-watch"),
+            tasks.create_task(_reloads(house, ends.reload), name="reload"),
+            tasks.create_task(_pulse(house).run(), name="pulse"),
+            tasks.create_task(_housekeeping(house), name="housekeeping"),
+        ]
+        _ready(house, listeners)
+        await ends.signals.stop.wait()
+        await _stop(house, pipeline, relay, doors, ends.signals)
+        for task in background:
+            task.cancel()
+
+
+async def _stop(house: House, pipeline: ModelPipeline, relay: Relay, doors: list[DoorServer], signals: Signals) -> None:
+    """Stop accepting, finish, cut; then the record gets its last line."""
+    house.notify(STOPPING="1", STATUS="finishing what runs")
+    pipeline.stopping = True
+    for door in doors:
+        door.stop_accepting()
+    async with asyncio.TaskGroup() as waiting:
+        finishing = waiting.create_task(_finish(doors, house.settings.finish_s))
+        hurried = waiting.create_task(signals.cut.wait())
+        await asyncio.wait({finishing, hurried}, return_when=asyncio.FIRST_COMPLETED)
+        finishing.cancel()
+        hurried.cancel()
+    cut = relay.cut(lambda _run: True, Ending.STOPPED)
+    if cut:
+        log.warning("cutting %d calls that did not finish within %g s", cut, house.settings.finish_s)
+        await _finish(doors, house.settings.cut_s)
+    for door in doors:
+        await door.cut()
+    await house.ledger.append(_life_line(Kind.STOP, house.clock, house.settings))
+
+
+async def _finish(doors: list[DoorServer], seconds: float) -> None:
+    await asyncio.gather(*(door.finish(seconds) for door in doors))
+
+
+def _pipeline(house: House, relay: Relay) -> ModelPipeline:
+    way = Way(
+        ledger=house.ledger,
+        keys=house.keys,
+        clock=house.clock,
+        policies=house.policies,
+        halts=house.halts,
+        relay=relay,
+        prices=house.compiler.prices,
+        new_id=lambda: "r-" + secrets.token_hex(8),
+        secret=house.machine.secret,
+        simulated=house.settings.simulate,
+    )
+    return ModelPipeline(way, house.spend, Sessions(), house.escalations)
+
+
+def _desk(house: House, relay: Relay) -> Desk:
+    return Desk(
+        ledger=house.ledger,
+        reader=house.ledger.reader,
+        keys=house.keys,
+        policies=house.policies,
+        halts=house.halts,
+        clock=house.clock,
+        vitals=lambda: house.machine.vitals(house, relay.in_flight),
+        used=lambda: budget_rows(house.policies, house.spend, house.clock.wall_ns()),
+        judge=lambda given: house.compiler.why(house.policies.current, given),
+        read_policy=house.compiler.read,
+        try_policy=house.compiler.compile,
+        prices=house.compiler.catalogue_prices,
+        recompute=house.ledger.reader.recompute_spend,
+    )
+
+
+def _cut_halted(relay: Relay, halt: Halt) -> None:
+    def meant(run: Run) -> bool:
+        names = {"box": "", "agent": run.request.caller.agent, "tier": run.permit.allow.limits.tier}
+        return names[halt.scope] == halt.name
+
+    relay.cut(meant, Ending.HALTED)
+
+
+async def _restore(ledger: Ledger, clock: SystemClock, halts: Halts, spend: Spend, escalations: Escalations) -> None:
+    """What the record knows of the past, as far as it still counts."""
+    since = clock.wall_ns() - PAST_HOURS * NS_PER_HOUR
+    halts.restore(await ledger.reader.lines(ports.LineQuery(kinds=(Kind.HALT, Kind.RESUME), limit=PAST_LINES)))
+    spend.restore(await ledger.reader.accounts(since // NS_PER_HOUR))
+    escalations.restore(await ledger.reader.lines(ports.LineQuery(kinds=(Kind.ESCALATION,), since_ns=since, limit=PAST_LINES)))
+
+
+async def _last_good(ledger: Ledger) -> str | None:
+    """The text of the last policy that was in force."""
+    for version in await ledger.reader.policies():
+        if version["accepted"]:
+            return await ledger.reader.policy_text(version["hash"])
+    return None
+
+
+def _key_names(policies: CurrentPolicy) -> list[str]:
+    held = policies.current
+    return [] if held is None else sorted({u.key for u in held.policy.upstreams.values() if u.key is not None})
+
+
+def _watch(house: House) -> PolicyWatch:
+    async def on_text(text: str) -> None:
+        await _load(house, text)
+
+    return PolicyWatch(house.settings.policy, on_text, house.policies.refuse)
+
+
+async def _load(house: House, found: str | PolicyRefused) -> None:
+    """Put what the file says in force, with the keys that it names; a refused file changes nothing and is recorded."""
+    before = house.policies.current
+    try:
+        if isinstance(found, PolicyRefused):
+            await house.policies.refuse(found)
+        else:
+            await house.policies.load(found, house.settings.policy.name)
+        if house.policies.current is not before:
+            await house.keys.load(_key_names(house.policies))
+    except (PolicyRefused, RecordUnavailable) as refused:
+        log.error("policy not loaded: %s", refused)
+
+
+async def _reloads(house: House, reload: asyncio.Event) -> None:
+    """SIGHUP: read the policy and the keys again."""
+    while True:
+        await reload.wait()
+        reload.clear()
+        house.notify(RELOADING="1")
+        await _load(house, await asyncio.to_thread(_policy_file, house.settings.policy))
+        await house.keys.load(_key_names(house.policies))
+        house.notify(READY="1")
+
+
+def _pulse(house: House) -> Pulse:
+    def alive() -> bool:
+        return house.ledger.health()[0] != "record.internal"
+
+    pulse = Pulse(Beat(house.notify, watchdog_interval(), alive), house.clock)
+    house.machine.pulse = pulse
+    return pulse
+
+
+async def _housekeeping(house: House) -> None:
+    while True:
+        await house.machine.look()
+        house.spend.forget_old(house.clock.wall_ns())
+        await asyncio.sleep(HOUSEKEEPING_S)
+
+
+def _policy_file(path: Path) -> str | PolicyRefused:
+    try:
+        return read_policy_file(path)
+    except PolicyRefused as refused:
+        return refused
+
+
+def _listeners(settings: Settings) -> list[Listener]:
+    """Sockets from systemd where it passes them, our own otherwise; each door once."""
+    given = {listener.door: listener for listener in activated(os.environ, os.getpid())}
+    private = settings.user_mode
+    places = (
+        Place("agent", settings.agent_socket, 0o600 if private else 0o660, None if private else AGENTS_GROUP, 0o700 if private else 0o755),
+        Place("operator", settings.operator_socket, 0o600 if private else 0o660, None if private else OPERATORS_GROUP, 0o700 if private else 0o755),
+    )
+    return [given.get(place.door) or bind_door(place) for place in places]
+
+
+def _simulator_path(settings: Settings) -> str | None:
+    return str(settings.simulator_socket) if settings.simulate else None
+
+
+@asynccontextmanager
+async def _simulator(house: House) -> AsyncIterator[None]:
+    """The built-in stand-in for OpenRouter, on a socket of this uid alone."""
+    catalogue: Catalogue = house.machine.catalogue
+    runner = web.AppRunner(simulator_app(SimulatorConfig(catalogue, house.clock.wall_ns)), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, str(house.settings.simulator_socket)).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _life_line(kind: Kind, clock: SystemClock, settings: Settings) -> Line:
+    mode = "user" if settings.user_mode else "system"
+    detail = {"version": __version__, "mode": mode, "simulate": settings.simulate, "pid": os.getpid()}
+    return Line(kind=kind, at=rfc3339(clock.wall_ns()), code=f"daemon.{kind.value}", detail=detail)
+
+
+def _ready(house: House, listeners: list[Listener]) -> None:
+    paths = ", ".join(str(listener.path) for listener in listeners)
+    upstream = "the built-in simulator" if house.settings.simulate else "the policy's upstreams"
+    if not hardening().sealed:
+        log.warning("this process could be dumped: core dumps are not off")
+    if house.policies.current is None:
+        log.error("no valid policy: everything is refused until %s is mended", house.settings.policy)
+    log.info("ready: serving on %s, upstream is %s", paths, upstream)
+    house.notify(READY="1", STATUS=f"serving, upstream is {upstream}")
