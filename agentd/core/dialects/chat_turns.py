@@ -1,0 +1,76 @@
+"""The messages of chat completions: their outline, and the removal of what another model signed."""
+
+from typing import Any
+
+from agentd.core.dialects import splice
+from agentd.core.dialects.parts import doors_in
+from agentd.core.dialects.tools import inside_messages
+from agentd.core.dialects.turns import Outline, Role, Turn, messages_of, parts_of
+from agentd.core.types.calls import Dialect
+
+ROLES = {
+    "system": Role.SYSTEM,
+    "developer": Role.SYSTEM,
+    "user": Role.USER,
+    "assistant": Role.ASSISTANT,
+    "tool": Role.TOOL,
+    "function": Role.TOOL,
+}
+
+_STATE = "reasoning_details"
+
+
+def outline(fields: dict[str, Any]) -> Outline:
+    """The conversation of a body. Raises `Unreadable`."""
+    result = Outline()
+    for place, message in enumerate(messages_of(fields, frozenset(ROLES))):
+        where = f"messages[{place}]"
+        turn = Turn(ROLES[message["role"]])
+        turn.results = turn.role is Role.TOOL
+        result.found.extend(inside_messages(Dialect.CHAT, message, where))
+        for part in parts_of(message.get("content"), f"{where}.content"):
+            _take(turn, part)
+            result.found.extend(doors_in(Dialect.CHAT, part, f"{where}.content"))
+        turn.calls.extend(_calls(message.get("tool_calls")))
+        turn.state = _signed(message.get("reasoning_details"))
+        result.turns.append(turn)
+    return result
+
+
+def _take(turn: Turn, part: dict[str, Any]) -> None:
+    kind = part["type"]
+    if kind == "text":
+        turn.say(part["text"])
+    elif kind in ("image_url", "input_image"):
+        turn.images += 1
+    elif kind not in ("refusal", "thinking"):
+        turn.documents += 1  # file, audio, video, and whatever comes: material that is not text
+
+
+def _calls(calls: object) -> list[str]:
+    """Names of the tools that an assistant message called; what has no name is no call."""
+    names = []
+    for call in calls if isinstance(calls, list) else []:
+        inner = (call.get("function") or call.get("custom")) if isinstance(call, dict) else None
+        name = inner.get("name") if isinstance(inner, dict) else None
+        if isinstance(name, str):
+            names.append(name)
+    return names
+
+
+def _signed(details: object) -> bool:
+    """Whether reasoning is bound to the model that wrote it: a signature, or text that only it can open."""
+    listed = details if isinstance(details, list) else []
+    return any(isinstance(one, dict) and (one.get("signature") or one.get("data")) for one in listed)
+
+
+def without_state(messages: bytes) -> bytes:
+    """The messages without `reasoning_details`; every message that has none keeps its bytes."""
+    return splice.list_of(_plain(message) for message in splice.items(messages))
+
+
+def _plain(message: bytes) -> bytes:
+    members = splice.members(message)
+    if members.pop(_STATE, None) is None:
+        return message
+    return splice.object_of(members)

@@ -1,0 +1,70 @@
+"""Side doors inside message parts: addresses that an upstream would fetch, files that it keeps, tools that it would add.
+
+An address in a picture or document is fetched by the provider or by OpenRouter: traffic that no gate saw. Only material
+that stands in the request itself (`data:`) passes. The scan looks at every part that is neither text nor a record of tool
+use, known or not, since new kinds of parts appear without notice; arguments and results of tools are the agent's own text,
+nobody fetches what they name.
+"""
+
+import re
+from typing import Any, Final
+
+from agentd.core.dialects import tools
+from agentd.core.types.calls import Dialect, Smuggled
+
+TEXTS: Final = frozenset(
+    {
+        "text", "refusal", "thinking", "redacted_thinking", "tool_use", "tool_result", "server_tool_use", "mcp_tool_use",
+        "mcp_tool_result", "web_search_tool_result", "web_fetch_tool_result", "code_execution_tool_result",
+    }
+)  # fmt: skip
+"""Kinds of parts that hold words and the record of tools, in which an address is only a word."""
+
+ADDRESS_KEYS: Final = frozenset({"url", "uri", "image_url", "video_url", "audio_url", "file_url"})
+"""Keys whose text is fetched unless it is a `data:` address."""
+
+DATA_KEYS: Final = frozenset({"file_data"})
+"""Keys that hold the material itself, where OpenRouter also takes an address."""
+
+STORED_KEYS: Final = frozenset({"file_id"})
+"""Keys that name what the upstream keeps: state that no verdict saw."""
+
+HOST_CHARS: Final = 64
+"""What of an address is recorded: scheme and host, since the rest may hold a secret."""
+
+_SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]{0,15}):")
+_HOST: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]{0,15}://)(?:[^/?#@]*@)?([^/?#]*)")
+
+
+def doors_in(dialect: Dialect, part: dict[str, Any], where: str) -> list[Smuggled]:
+    """What a part would make the upstream fetch, look up or run; each is refused."""
+    if part["type"] in TEXTS:
+        return []
+    found = tools.inside_messages(dialect, part, where)
+    unread: list[tuple[str, str, Any]] = [("", where, part)]
+    while unread:
+        key, path, value = unread.pop()
+        if isinstance(value, str):
+            found.extend(_door(key, value, path))
+        elif isinstance(value, list):
+            unread.extend((key, f"{path}[{place}]", item) for place, item in enumerate(value))
+        elif isinstance(value, dict):
+            unread.extend((name, f"{path}.{name}", item) for name, item in value.items())
+    return found
+
+
+def _door(key: str, value: str, where: str) -> list[Smuggled]:
+    """The refusal of one text, if it is an address or a stored file."""
+    if key in STORED_KEYS:
+        return [Smuggled(where, "a file kept by the upstream", refused=True)]
+    scheme = _SCHEME.match(value)
+    if scheme is not None and scheme.group(1).lower() == "data":
+        return []
+    if key in ADDRESS_KEYS or (key in DATA_KEYS and scheme is not None):
+        return [Smuggled(where, _host(value), refused=True)]
+    return []
+
+
+def _host(address: str) -> str:
+    found = _HOST.match(address)
+    return (found.group(1) + found.group(2))[:HOST_CHARS] if found else "an address"

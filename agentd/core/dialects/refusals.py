@@ -1,0 +1,158 @@
+"""How a refusal is put, so that real clients neither storm nor write the provider off.
+
+Measured behaviour decides the status. Chat: on 400 every client posts once and stays usable; 403 makes one disable the
+provider for a minute, 401 and 5xx make several post again and again. Messages: 400 makes one client post six times while
+it drops features, 451 with `invalid_request_error` once. A caller that policy does not know is refused like any other
+denial, for the same reason: 401 and 403 would start log-ins and bans that help nobody. A body that cannot be read is 400
+everywhere: no feature that a client could drop makes it readable.
+
+In the text that people and models see, a few words are replaced: at least one client takes them for an empty account and
+disables the provider for ten minutes. The machine-readable part keeps them.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from agentd.core.dialects.grammar import Refusal
+from agentd.core.types.verdicts import Answer, Deny
+
+WAIT_S: Final = 5
+"""Seconds to wait where nobody knows better."""
+
+MAX_WAIT_S: Final = 3_600
+"""Clients may sleep as long as they are told; an hour is as long as an agent should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Status and error type of one answer in one dialect."""
+
+    status: int
+    type: str
+
+
+CHAT: Final[Mapping[Answer, Form]] = {
+    Answer.DENY: Form(400, "invalid_request_error"),
+    Answer.BUDGET: Form(402, "limit_reached"),
+    Answer.WAIT: Form(429, "rate_limit_error"),
+    Answer.INVALID: Form(400, "invalid_request_error"),
+    Answer.TOO_LARGE: Form(413, "invalid_request_error"),
+    Answer.NOT_FOUND: Form(404, "not_found_error"),
+    Answer.UNKNOWN: Form(400, "invalid_request_error"),
+    Answer.UNAVAILABLE: Form(503, "api_error"),
+}
+
+MESSAGES: Final[Mapping[Answer, Form]] = {
+    Answer.DENY: Form(451, "invalid_request_error"),
+    Answer.BUDGET: Form(402, "billing_error"),
+    Answer.WAIT: Form(429, "rate_limit_error"),
+    Answer.INVALID: Form(400, "invalid_request_error"),
+    Answer.TOO_LARGE: Form(413, "request_too_large"),
+    Answer.NOT_FOUND: Form(404, "not_found_error"),
+    Answer.UNKNOWN: Form(451, "invalid_request_error"),
+    Answer.UNAVAILABLE: Form(503, "api_error"),
+}
+
+WAITING: Final = frozenset({Answer.WAIT, Answer.UNAVAILABLE})
+"""Answers that say when to come back."""
+
+TABOO: Final[Mapping[str, str]] = {
+    "credits": "allowance",
+    "credit": "allowance",
+    "balance": "allowance",
+    "billing": "spending",
+    "authentication": "identification",
+}
+"""Words that clients take for an empty account or a wrong key, and what stands for them."""
+
+_TABOO: Final = re.compile("|".join(TABOO), re.IGNORECASE)
+
+
+def text_of(deny: Deny, decision: str) -> str:
+    """What people and models read: what was refused, by which rule, what to do, and the decision to ask about."""
+    reason = deny.reason
+    words = [f"agentd: {_sentence(reason.message)}", _sentence(reason.hint), f"Rule: {reason.rule}."]
+    text = " ".join(word for word in words if word)
+    text = _TABOO.sub(lambda found: TABOO[found.group().lower()], text)
+    return f"{text} Decision: {decision}" if decision else text
+
+
+def chat(deny: Deny, decision: str) -> Refusal:
+    """A refusal as a chat error body; `error.code` is a whole number, since strict clients take nothing else."""
+    return _refusal(CHAT[deny.answer], deny, decision, {"error": _chat_error(deny, decision)})
+
+
+def chat_event(deny: Deny, decision: str) -> bytes:
+    """A refusal as the last chunk of a stream."""
+    chunk = {
+        "id": decision or "agentd",
+        "object": "chat.completion.chunk",
+        "created": 0,
+        "model": "agentd",
+        "system_fingerprint": None,
+        "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": "error"}],
+        "error": _chat_error(deny, decision),
+    }
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+
+
+def messages(deny: Deny, decision: str) -> Refusal:
+    """A refusal as a messages error body."""
+    return _refusal(MESSAGES[deny.answer], deny, decision, _messages_error(deny, decision))
+
+
+def messages_event(deny: Deny, decision: str) -> bytes:
+    """A refusal as the last event of a stream."""
+    return b"event: error\ndata: " + msgspec.json.encode(_messages_error(deny, decision)) + b"\n\n"
+
+
+def _sentence(text: str) -> str:
+    """Text that ends like a sentence, so that the next one can follow."""
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _told(deny: Deny, decision: str) -> dict[str, Any]:
+    """The machine-readable part, the same in every dialect."""
+    reason = deny.reason
+    return {
+        "decision": decision or None,
+        "code": reason.code,
+        "rule": reason.rule,
+        "message": reason.message,
+        "hint": reason.hint,
+    }
+
+
+def _chat_error(deny: Deny, decision: str) -> dict[str, Any]:
+    form = CHAT[deny.answer]
+    return {
+        "message": text_of(deny, decision),
+        "type": form.type,
+        "param": None,
+        "code": form.status,
+        "metadata": _told(deny, decision),
+    }
+
+
+def _messages_error(deny: Deny, decision: str) -> dict[str, Any]:
+    form = MESSAGES[deny.answer]
+    return {
+        "type": "error",
+        "error": {"type": form.type, "message": text_of(deny, decision)},
+        "request_id": decision or None,
+        "agentd": _told(deny, decision),
+    }
+
+
+def _refusal(form: Form, deny: Deny, decision: str, body: dict[str, Any]) -> Refusal:
+    headers = [("Content-Type", "application/json")]
+    if decision:
+        headers.append(("X-Agentd-Decision", decision))
+    if deny.answer in WAITING:
+        seconds = WAIT_S if deny.retry_after_s is None else deny.retry_after_s
+        headers.append(("Retry-After", str(min(max(seconds, 1), MAX_WAIT_S))))
+    return Refusal(form.status, tuple(headers), msgspec.json.encode(body))
