@@ -6,6 +6,7 @@ can never be served, a budget that counts nothing, money that nothing bounds.
 
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
 from ipaddress import ip_address
 
 from agentd.core.policy.reading import Found, Reader, did_you_mean
@@ -33,6 +34,8 @@ FACTS = ("uid", "gid", "unit", "exe")
 
 MIN_LANE_STEM = 3
 """Characters before the `*` of a lane: a shorter one would take in names of others."""
+
+PRICE_HINT = "one: price: { prompt: 0, completion: 0 } in US dollars per million tokens"
 
 MOVING_SUFFIXES = (":nitro", ":floor", ":online")
 """Model suffixes by which the upstream picks other endpoints, prices or a web search."""
@@ -98,7 +101,7 @@ def check_agents(reader: Reader, root: Found) -> None:
     for agent in root.entries("agents").values():
         names = [item.value for item in agent.items("classes")]
         default = agent.get("default_class")
-        if default is not None and names and default.value not in names:
+        if default is not None and default.value in root.entries("classes") and default.value not in names:
             reader.fault(
                 default.mark, default.where, f"{shown(default.word)} is not among its `classes`", "add it there"
             )
@@ -210,7 +213,7 @@ def _covers(lane: str, other: str) -> bool:
 def check_budgets(reader: Reader, root: Found) -> None:
     """A budget limits something that exists, over a window that fits, and the box's money is bounded."""
     for budget in root.entries("budgets").values():
-        if not any(budget.get(key) for key in ("limit", "calls", "tokens")):
+        if not any(budget.get(key) for key in ("limit", "calls", "tokens")) and not reader.faulty(budget):
             reader.fault(budget.mark, budget.where, "it limits nothing", "add one of limit, calls, tokens")
         _budget_of(reader, root, budget)
         window = budget.get("window")
@@ -266,19 +269,30 @@ def _concrete(reader: Reader, root: Found, model: Found, found: Found) -> None:
     text = found.word
     upstream = root.entries("upstreams").get(model.text("upstream"))
     local = upstream is not None and upstream.text("kind") == "openai"
-    if not local and text.endswith(MOVING_SUFFIXES):
-        reader.fault(
-            found.mark,
-            found.where,
-            f"{shown(text)} lets the upstream pick endpoint and price",
-            "write the id without its suffix",
-        )
     known = reader.names.prices
-    if model.get("price") is None and (local or (known is not None and text not in known)):
+    if not local and text.endswith(MOVING_SUFFIXES):
+        what = f"{shown(text)} lets the upstream pick endpoint and price"
+        reader.fault(found.mark, found.where, what, "write the id without its suffix")
+    elif (
+        model.get("price") is None and not reader.faulty(model) and (local or (known is not None and text not in known))
+    ):
         why = "no catalogue lists the models of such an upstream" if local else "the catalogue does not list it"
-        hint = "" if local or known is None else did_you_mean(text, sorted(known)).split("known: ")[0]
-        state = "state one: price: { prompt: 0, completion: 0 } in US dollars per million tokens"
-        reader.fault(found.mark, found.where, f"{shown(text)} has no price: {why}", f"{hint} {state}".strip())
+        near = get_close_matches(text, known or (), n=1) if not local else []
+        hint = f"did you mean `{near[0]}`? Else state" if near else "state"
+        reader.fault(found.mark, found.where, f"{shown(text)} has no price: {why}", f"{hint} {PRICE_HINT}")
+
+
+def check_prices(reader: Reader, root: Found) -> None:
+    """One id has one price, wherever it stands: calls are priced by id."""
+    seen: dict[str, tuple[str, str] | None] = {}
+    for tier in root.entries("tiers").values():
+        for model in tier.items("models"):
+            price, name = model.get("price"), model.text("id")
+            stated = None if price is None else (price.text("prompt"), price.text("completion"))
+            if name in seen and seen[name] != stated:
+                hint = "state the same price at each, or at none"
+                reader.fault(model.mark, model.where, f"{shown(name)} has another price elsewhere", hint)
+            seen.setdefault(name, stated)
 
 
 def check_upstreams(reader: Reader, root: Found) -> None:
@@ -327,7 +341,7 @@ def check_tests(reader: Reader, root: Found) -> None:
     names: set[str] = set()
     for test in root.items("tests"):
         given, expect = test.get("given"), test.get("expect")
-        if expect is not None and not expect.value:
+        if expect is not None and not expect.value and not reader.faulty(expect):
             reader.fault(
                 expect.mark, expect.where, "it expects nothing", "add one of verdict, class, tier, model, code, stage"
             )
@@ -341,7 +355,7 @@ def check_tests(reader: Reader, root: Found) -> None:
 
 def _caller(reader: Reader, given: Found) -> None:
     facts = [key for key in FACTS if given.get(key) is not None]
-    if given.get("agent") is None and not facts:
+    if given.get("agent") is None and not facts and not reader.faulty(given):
         reader.fault(
             given.mark, given.where, "nobody is calling", "name an agent, or the uid, gid, unit or exe of a caller"
         )
@@ -360,6 +374,6 @@ def _ranks(root: Found) -> dict[str, int]:
 
 CHECKS: tuple[Check, ...] = (
     check_refs, check_owners, check_matches, check_agents, check_classes, check_lanes, check_budgets, check_models,
-    check_upstreams, check_tests,
+    check_prices, check_upstreams, check_tests,
 )  # fmt: skip
 """Every rule, in the order in which it is asked."""

@@ -249,7 +249,7 @@ CLASS = Record(
         Key("deadline", Span(*DEADLINE_S), "Longest time for one call, start to end.", "deadline: 5m", required=True),
         Key(
             "lanes",
-            ListOf(Text("a model name, with `*` at its end at most", r"[A-Za-z0-9][A-Za-z0-9._/:-]*\*?")),
+            ListOf(Text("a model name, which may end in `*`", r"[A-Za-z0-9][A-Za-z0-9._/:-]*\*?")),
             "Model names by which a client declares this class. `*` at the end stands for any ending.",
             "lanes: [code, claude-sonnet-*]",
             default=(),

@@ -9,7 +9,7 @@ from datetime import date
 from difflib import get_close_matches
 
 from agentd.core.policy.entries import NAME_PATTERN
-from agentd.core.policy.kinds import Key, Kind, ListOf, MapOf, Record, Ref
+from agentd.core.policy.kinds import MAX_LIST, Key, Kind, ListOf, MapOf, Record, Ref
 from agentd.core.policy.spec import UNENFORCED
 from agentd.core.policy.values import BadValue, Leaf, Names, read_value, shown
 from agentd.core.types.documents import Mapping, Mark, Node, Scalar, Sequence
@@ -89,6 +89,10 @@ class Reader:
         """Note one thing that is wrong."""
         self.faults.append(Fault(mark.line, mark.column, where, message, hint))
 
+    def faulty(self, found: Found) -> bool:
+        """Whether something within an entry could not be read, so that what seems absent may only be broken."""
+        return any(fault.where.startswith(f"{found.where}.") for fault in self.faults)
+
     def read(self, kind: Kind, node: Node, where: str) -> Found | None:
         """Read one node as a kind; None if nothing usable stands there."""
         match kind, node:
@@ -157,8 +161,9 @@ class Reader:
             found = self.read(kind.item, child, path)
             if found is not None:
                 values[name.text] = Found(found.value, name.mark, path)
-        if len(node.entries) < kind.low:
-            self.fault(node.mark, where, "it is empty", "write at least one entry")
+        if not kind.low <= len(node.entries) <= MAX_LIST:
+            what = f"it has {len(node.entries)} entries"
+            self.fault(node.mark, where, what, f"write {kind.low} to {MAX_LIST} of them")
         return Found(values, node.mark, where)
 
     def _list(self, kind: ListOf, node: Sequence, where: str) -> Found:

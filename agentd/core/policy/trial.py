@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
-from agentd.core.accounting.price import Price, fixed_price
+from agentd.core.accounting.price import Price, fixed_price, per_million
 from agentd.core.dialects import grammar
 from agentd.core.policy.classify import classify
 from agentd.core.policy.decide import decide
@@ -68,8 +69,8 @@ def prices_of(policy: Policy, prices: Mapping[str, Price]) -> dict[str, Price]:
 
 
 def run_tests(policy: Policy, prices: Mapping[str, Price]) -> tuple[Fault, ...]:
-    """Judge every test of a policy. One fault for each that did not come out as expected; none is good news."""
-    faults: list[Fault] = []
+    """Judge every test of a policy, and whether its tiers can pay for their models. None is good news."""
+    faults = list(_unpayable(policy, prices))
     for index, test in enumerate(policy.tests):
         message = _differs(policy, test, prices)
         if message is not None:
@@ -77,6 +78,22 @@ def run_tests(policy: Policy, prices: Mapping[str, Price]) -> tuple[Fault, ...]:
             hint = f"expected {_words(test.expect)}; change the rules, or the test if the rules are right"
             faults.append(Fault(*place, f"tests[{index}]", f'test "{test.name}" failed: {message}', hint))
     return tuple(faults)
+
+
+def _unpayable(policy: Policy, prices: Mapping[str, Price]) -> Iterator[Fault]:
+    """Models that cost more than their tier's own price ceiling: the upstream would refuse every call."""
+    known = prices_of(policy, prices)
+    for tier in policy.tiers.values():
+        for index, model in enumerate(tier.models):
+            if tier.max_price is None or model.id not in known:
+                continue
+            cost = per_million(known[model.id])
+            if any(price > Decimal(most) for price, most in zip(cost, tier.max_price, strict=True)):
+                what = (
+                    f"{model.id} costs {cost[0]:f} and {cost[1]:f} USD per million tokens, above the tier's max_price"
+                )
+                where = f"tiers.{tier.name}.models[{index}]"
+                yield Fault(model.place.line, model.place.column, where, what, "raise max_price, or take the model out")
 
 
 def judge(policy: Policy, given: Mapping[str, Any], prices: Mapping[str, Price]) -> Judged:

@@ -92,14 +92,11 @@ def _text(kind: Text, scalar: Scalar) -> str:
 
 def _number(kind: Number, scalar: Scalar) -> int:
     value = scalar.value
+    hint = f"write {kind.words}" + ("" if kind.low == kind.high else f" from {kind.low} to {kind.high}")
     if isinstance(value, bool) or not isinstance(value, int):
-        raise BadValue(
-            f"{shown(scalar.text)} is not a whole number", f"write {kind.words} from {kind.low} to {kind.high}"
-        )
+        raise BadValue(f"{shown(scalar.text)} is not a whole number", hint)
     if not kind.low <= value <= kind.high:
-        raise BadValue(
-            f"{value} is outside {kind.low} to {kind.high}", f"write {kind.words} from {kind.low} to {kind.high}"
-        )
+        raise BadValue(f"{value} is outside {kind.low} to {kind.high}", hint)
     return value
 
 
