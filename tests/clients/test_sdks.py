@@ -194,3 +194,10 @@ def test_unreadable_input_is_refused_in_the_dialects_own_shape(daemon: Daemon) -
         assert 400 <= reply.status < 500
         assert reply.json()["error"]["message"]
         assert reply.headers["x-agentd-decision"] == f"d-{_last(daemon)['seq']}"
+
+
+@pytest.mark.parametrize(("streaming", "kind"), [(False, "application/json"), (True, "text/event-stream")])
+def test_answers_say_what_they_are(daemon: Daemon, streaming: bool, kind: str) -> None:
+    for target in ("/v1/chat/completions", "/v1/messages"):
+        body = {"model": "chat", "max_tokens": 20, "messages": _said("[[sim:say ok]]"), "stream": streaming}
+        assert daemon.ask("POST", target, body).headers["content-type"].startswith(kind)

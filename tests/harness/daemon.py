@@ -40,6 +40,7 @@ class Daemon:
     process: subprocess.Popen[bytes]
     home: Path
     policy: Path
+    manager: socket.socket  # where it reports to, as to a service manager; open as long as it runs
     agent_socket: Path = field(init=False)
     operator_socket: Path = field(init=False)
     state: Path = field(init=False)
@@ -104,17 +105,19 @@ def start(
         (home / name).mkdir(mode=0o700, exist_ok=True)
     command = [sys.executable, "-m", "agentd", "serve", "--run", str(home / "run"), "--state", str(home / "state")]
     command += ["--policy", str(file), *(["--simulate"] if simulate else []), *flags]
-    with _notify_socket(home) as listening, (home / "agentd.log").open("ab") as log:
+    manager = _notify_socket(home)
+    with (home / "agentd.log").open("ab") as log:
         environment = _environment(home, env or {})
         process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home)
-        daemon = Daemon(process, home, file)
-        _await_ready(daemon, listening)
+    daemon = Daemon(process, home, file, manager)
+    _await_ready(daemon)
     return daemon
 
 
 def discard(daemon: Daemon) -> None:
     """Stop a daemon and remove what it left."""
     daemon.stop()
+    daemon.manager.close()
     shutil.rmtree(daemon.home, ignore_errors=True)
 
 
@@ -139,8 +142,9 @@ def _notify_socket(home: Path) -> socket.socket:
     return listening
 
 
-def _await_ready(daemon: Daemon, listening: socket.socket) -> None:
+def _await_ready(daemon: Daemon) -> None:
     """Return when READY=1 came; raise `NotReady` when the process ended first or the clock ran out."""
+    listening = daemon.manager
     exited = os.pidfd_open(daemon.process.pid)
     try:
         with selectors.DefaultSelector() as selector:
@@ -154,6 +158,7 @@ def _await_ready(daemon: Daemon, listening: socket.socket) -> None:
                     raise NotReady(_why(daemon, exited in ready))
     except NotReady:
         daemon.stop(signal.SIGKILL)
+        listening.close()
         raise
     finally:
         os.close(exited)
