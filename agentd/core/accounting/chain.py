@@ -138,6 +138,7 @@ class Verifier:
         self._ledger: str | None = None
         self._open: dict[int, None] = {}
         self._findings: list[Finding] = []
+        self._here: Finding | None = None
         self._found = 0
         self._checkpoints = 0
         self._signed = 0
@@ -146,7 +147,7 @@ class Verifier:
 
     def feed(self, seq: int, body: bytes, digest: str) -> Finding | None:
         """Take the next line; the answer is what is wrong with it, if anything is. Goes on after a flaw from what it found."""
-        before = self._found
+        self._here = None
         self._lines += 1
         follows = self._in_order(seq)
         record = self._authentic(seq, body, digest)
@@ -157,7 +158,7 @@ class Verifier:
         if expected is not None and expected != digest:
             self._note(Finding(seq, Flaw.ANCHOR, f"Line {seq} is not the line that was anchored.", expected, digest))
         self._head = Link(max(seq, self._head.seq), digest)
-        return self._findings[before] if before < min(self._found, MAX_FINDINGS) else None
+        return self._here
 
     def finish(self) -> Report:
         """The end of the chain is reached: what anchors know beyond it is missing."""
@@ -179,6 +180,7 @@ class Verifier:
     def _note(self, finding: Finding) -> None:
         """Keep a finding, or only count it when there are many."""
         self._found += 1
+        self._here = self._here or finding
         if len(self._findings) < MAX_FINDINGS:
             self._findings.append(finding)
 
