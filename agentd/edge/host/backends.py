@@ -87,7 +87,8 @@ HINTS = {
     "keyring.insecure": f"Unset {PIN}, or set it to {SECRET_SERVICE} or {CREDENTIALS_KEYRING}.",
     "keyring.no_bus": "On a server enable agentd-keyring.service; in a shell without a desktop run agentd under "
     "`dbus-run-session` with an unlocked gnome-keyring-daemon.",
-    "keyring.no_service": "Install gnome-keyring and start it on this bus: `gnome-keyring-daemon --unlock --components=secrets`.",
+    "keyring.no_service": "On a server see `systemctl status agentd-keyring`; in a session install gnome-keyring and start it: "
+    "`gnome-keyring-daemon --unlock --components=secrets`.",
     "keyring.bus_gone": "Restart agentd-keyring-bus.service, or agentd itself inside the running session.",
     "keyring.uninitialised": "Unlock it once, which also creates it: `gnome-keyring-daemon --unlock --components=secrets`, "
     "or restart agentd-keyring.service.",
