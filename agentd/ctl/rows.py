@@ -15,18 +15,37 @@ LEAST = (19, 6, 8, 14, 7, 8, 28, 11, 9, 6, 0)
 
 RIGHT = frozenset({7, 8, 9})
 
+SPARE = ("ms", "tokens", "agent", "model", "tier")
+"""Columns that a narrow terminal goes without; `explain` has them all."""
+
 SHORT = 12
 """Digits of a digest for people."""
 
 
-def lines(rows: Iterable[Json], *, head: bool) -> list[str]:
-    """All rows, decisions aligned with each other; `head` puts the headings above."""
+def lines(rows: Iterable[Json], *, head: bool, width: int | None = None) -> list[str]:
+    """All rows, decisions aligned with each other; `head` puts the headings above. A `width` leaves out columns that a
+    terminal has no room for, the least telling first."""
     kept = list(rows)
     decisions = [decision_cells(row) for row in kept if row.get("kind") == "decision"]
-    aligned = columns([list(HEADS), *decisions], LEAST, RIGHT)
+    aligned = _aligned([list(HEADS), *decisions], width)
     told = iter(aligned[1:])
     body = [next(told) if row.get("kind") == "decision" else sentence(row) for row in kept]
     return ([aligned[0]] if head and kept else []) + body
+
+
+def _aligned(table: list[list[str]], width: int | None) -> list[str]:
+    aligned = _without(table, ())
+    for count in range(1, len(SPARE) + 1):
+        if width is None or max(map(len, aligned)) <= width:
+            break
+        aligned = _without(table, SPARE[:count])
+    return aligned
+
+
+def _without(table: list[list[str]], left_out: tuple[str, ...]) -> list[str]:
+    shown = [at for at, head in enumerate(HEADS) if head not in left_out]
+    right = frozenset(place for place, at in enumerate(shown) if at in RIGHT)
+    return columns([[row[at] for at in shown] for row in table], [LEAST[at] for at in shown], right)
 
 
 def decision_cells(row: Json) -> list[str]:
@@ -40,7 +59,7 @@ def decision_cells(row: Json) -> list[str]:
             row.get("class"),
             _verdict(row),
             row.get("tier"),
-            row.get("model") or row.get("model_asked"),
+            row.get("model"),
             _tokens(row.get("tokens")),
             money(row.get("cost_nusd")),
             row.get("upstream_ms"),

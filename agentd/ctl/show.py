@@ -45,6 +45,11 @@ def as_json_line(row: Json) -> None:
     click.echo(json.dumps(row))
 
 
+def width() -> int | None:
+    """Columns of the terminal; None in a pipe, which takes any."""
+    return shutil.get_terminal_size().columns if on_terminal() else None
+
+
 def table(heads: Sequence[Column], rows: Iterable[Json]) -> None:
     """Rows of already worded fields: drawn on a terminal, aligned lines with a heading in a pipe."""
     cells = [[cell(row.get(head.field)) for head in heads] for row in rows]
@@ -94,7 +99,6 @@ def _wrapped(label: str, text: str) -> list[str]:
     head = f"  {clean(label):<{LABEL_WIDTH}}  "
     if not on_terminal():
         return [(head + text).rstrip()]
-    width = min(MAX_WIDTH, shutil.get_terminal_size().columns)
-    room = max(width - len(head), LABEL_WIDTH)
+    room = max(min(MAX_WIDTH, width() or MAX_WIDTH) - len(head), LABEL_WIDTH)
     lines = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
     return [(head if at == 0 else " " * len(head)) + line for at, line in enumerate(lines)]

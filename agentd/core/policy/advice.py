@@ -29,6 +29,12 @@ ADVICE: dict[str, tuple[str, ...]] = {
 }
 """Advice by code, or by the first words of one."""
 
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "tier.capped": ("For more, the agent asks with a reason: POST /agentd/v1/escalations; the class's quota pays.",),
+    "tier.lowered": ("See why the usual tier could not serve: agentctl doctor; agentctl spend --by tier",),
+}
+"""Advice about calls that were served otherwise than asked."""
+
 
 def next_steps(line: Mapping[str, Any], outcome: Mapping[str, Any]) -> tuple[str, ...]:
     """Next steps for a decision line and its outcome (empty while open, and for denials); empty when there is none."""
@@ -50,6 +56,4 @@ def advice_for(code: str) -> tuple[str, ...]:
 def _after(line: Mapping[str, Any], outcome: Mapping[str, Any]) -> tuple[str, ...]:
     if outcome and outcome.get("cost_nusd") is None:
         return ("The cost stayed unknown, so the reservation counts against the budgets.",)
-    if line.get("class"):
-        return ("Try what another class or tier would get: agentctl policy why --help",)
-    return ()
+    return ALLOWED.get(str(line.get("code") or ""), ())

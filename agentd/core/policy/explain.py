@@ -10,40 +10,17 @@ smuggled [text ending in "(refused)" or "(removed)"], dropped [name], answer, re
 cost_source, generation, error, tool_calls, recipients.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agentd.core.policy.advice import next_steps
+from agentd.core.policy.page import ENDINGS, STAGES, Row, as_list, as_map, latency, pairs, row, rows, tokens
 from agentd.core.policy.schema import Agent, Policy, TaskClass, Tier
 from agentd.core.types.money import format_usd
 
-Row = tuple[str, str]
-"""A label and its text; an empty label continues the row above."""
-
 SHORT_HASH = 12
 """Hex digits of a digest that people compare: 48 bits tell versions and lines of one box apart."""
-
-STAGES = {
-    "lane": "the client's own declaration",
-    "continuation": "an open tool loop, which keeps its class and model",
-    "shape": "the structure of the request",
-    "text": "the last human turn",
-    "session": "the session's earlier class",
-    "abstained": "nothing: the agent's default class",
-}
-"""What decided a class, in words."""
-
-ENDINGS = {
-    "done": "finished",
-    "error": "the upstream reported an error",
-    "cut": "the upstream broke off before its end mark",
-    "client_gone": "the agent hung up before the end",
-    "timeout": "no end within the deadline",
-    "stopped": "cut by agentd, which was told to stop",
-    "unknown": "agentd ended in between; closed by recovery, the reservation is kept",
-}
-"""How an answer ended, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +58,11 @@ class _Case:
 
     @property
     def detail(self) -> Mapping[str, Any]:
-        return _map(self.line.get("detail"))
+        return as_map(self.line.get("detail"))
 
     @property
     def after(self) -> Mapping[str, Any]:
-        return _map(self.outcome.get("detail"))
+        return as_map(self.outcome.get("detail"))
 
     @property
     def agent(self) -> Agent | None:
@@ -112,7 +89,7 @@ def explain(
 ) -> Explanation:
     """The page on a decision line. `outcome` None: open, or denied; `policy` None: the version is not kept any more."""
     case = _Case(decision, outcome or {}, policy, proof)
-    made = (Section(title, tuple(rows(case))) for title, rows in _SECTIONS)
+    made = (Section(title, tuple(part(case))) for title, part in _SECTIONS)
     sections = tuple(section for section in made if section.rows)
     return Explanation(f"d-{decision['seq']}", _headline(case), sections)
 
@@ -132,46 +109,46 @@ def _headline(case: _Case) -> str:
 
 
 def _who(case: _Case) -> Iterator[Row]:
-    caller = _map(case.line.get("caller"))
+    caller = as_map(case.line.get("caller"))
     agent = case.agent
     owner = f" (owner {agent.owner}, until {agent.expires.isoformat()})" if agent else ""
     yield "agent", (str(case.line.get("agent") or "nobody that the policy knows")) + owner
     ids = [f"{key} {caller[key]}" for key in ("uid", "gid", "pid") if caller.get(key) is not None]
-    yield from _row("process", ", ".join(ids))
-    yield from _row("unit", caller.get("unit"))
-    yield from _row("program", caller.get("exe"))
-    yield from _row("session", case.line.get("session"))
+    yield from row("process", ", ".join(ids))
+    yield from row("unit", caller.get("unit"))
+    yield from row("program", caller.get("exe"))
+    yield from row("session", case.line.get("session"))
 
 
 def _asked(case: _Case) -> Iterator[Row]:
     detail = case.detail
-    yield from _row("at", case.line.get("at"))
+    yield from row("at", case.line.get("at"))
     stream = ", streamed" if detail.get("stream") else ""
-    yield from _row("call", f"{detail['dialect']}{stream}" if detail.get("dialect") else None)
-    yield from _row("model asked", case.line.get("model_asked"))
-    yield from _row("tier asked", case.line.get("tier_asked"))
-    yield from _row("size", ", ".join(f"{detail[key]} {key}" for key in ("bytes", "turns", "tools") if key in detail))
-    yield from _row("client", detail.get("client"))
+    yield from row("call", f"{detail['dialect']}{stream}" if detail.get("dialect") else None)
+    yield from row("model asked", case.line.get("model_asked"))
+    yield from row("tier asked", case.line.get("tier_asked"))
+    yield from row("size", ", ".join(f"{key} {detail[key]}" for key in ("bytes", "turns", "tools") if key in detail))
+    yield from row("client", detail.get("client"))
 
 
 def _class(case: _Case) -> Iterator[Row]:
     if not case.line.get("class"):
         return
-    why = _map(case.line.get("class_why"))
+    why = as_map(case.line.get("class_why"))
     task = case.task
     place = f" ({case.policy.source}:{task.place.line})" if case.policy and task else ""
     yield "class", f"{case.line['class']}{place}"
     stage = str(why.get("stage", ""))
-    yield from _row("decided by", STAGES.get(stage, stage))
-    yield from _row("because", why.get("why"))
-    yield from _rows("evidence", (f"{key} = {value}" for key, value in _pairs(why.get("evidence"))))
+    yield from row("decided by", STAGES.get(stage, stage))
+    yield from row("because", why.get("why"))
+    yield from rows("evidence", (f"{key} = {value}" for key, value in pairs(why.get("evidence"))))
 
 
 def _rule(case: _Case) -> Iterator[Row]:
     yield "verdict", str(case.line.get("verdict") or "none")
-    yield from _row("code", case.line.get("code"))
-    yield from _row("rule", case.line.get("rule"))
-    yield from _row("meaning", case.detail.get("message"))
+    yield from row("code", case.line.get("code"))
+    yield from row("rule", case.line.get("rule"))
+    yield from row("meaning", case.detail.get("message"))
     digest = str(case.line.get("policy") or "")
     if case.policy:
         policy = case.policy
@@ -184,35 +161,43 @@ def _rule(case: _Case) -> Iterator[Row]:
 
 def _tiers(case: _Case) -> Iterator[Row]:
     line, policy, task, agent = case.line, case.policy, case.task, case.agent
-    yield from _row("asked", line.get("tier_asked"))
+    yield from row("asked", line.get("tier_asked"))
     if policy and task:
         at = f"({policy.source}:{task.place.line})"
         yield "class default", f"{task.tier} {at}"
         yield "class bounds", f"from {task.floor} up to {task.ceiling} {at}"
     if policy and agent:
         yield "agent ceiling", f"{agent.ceiling} ({policy.source}:{agent.place.line})"
-    yield from _rows("considered", (_considered(item) for item in _list(case.detail.get("considered"))))
+    yield from rows("considered", (_considered(item) for item in as_list(case.detail.get("considered"))))
     yield from _bounds(case)
     if case.allowed:
         yield "served", _served(case)
 
 
 def _bounds(case: _Case) -> Iterator[Row]:
-    """Which bound moved the ask: only what the ranks of this policy prove."""
+    """Why another tier served than was asked for: only what the ranks of this policy prove."""
     policy, asked, served = case.policy, str(case.line.get("tier_asked") or ""), str(case.line.get("tier") or "")
     if policy is None or not case.allowed or asked not in policy.tiers or served not in policy.tiers or asked == served:
         return
     rank = {name: tier.rank for name, tier in policy.tiers.items()}
-    bounds = []
-    if case.task and rank[asked] > rank[case.task.ceiling]:
-        bounds.append(f"class {case.task.name} stops at {case.task.ceiling}")
-    if case.task and rank[asked] < rank[case.task.floor]:
-        bounds.append(f"class {case.task.name} starts at {case.task.floor}")
-    if case.agent and rank[asked] > rank[case.agent.ceiling]:
-        bounds.append(f"agent {case.agent.name} stops at {case.agent.ceiling}")
-    yield (
-        "not as asked",
-        "; ".join(bounds) or f"{asked} needs an escalation that was not granted, or had no model to serve it",
+    task, agent, bounds = case.task, case.agent, []
+    if task and rank[asked] > rank[task.ceiling]:
+        bounds.append(f"class {task.name} stops at {task.ceiling}, whatever is asked")
+    elif task and rank[asked] > rank[task.tier]:
+        bounds.append(_raise_by(task))
+    if task and rank[asked] < rank[task.floor]:
+        bounds.append(f"class {task.name} starts at {task.floor}")
+    if agent and rank[asked] > rank[agent.ceiling]:
+        bounds.append(f"agent {agent.name} stops at {agent.ceiling}")
+    yield "not as asked", "; ".join(bounds) or f"{asked} could not serve; the rule says why"
+
+
+def _raise_by(task: TaskClass) -> str:
+    rule = task.escalation
+    if rule is None:
+        return f"class {task.name} is served at {task.tier} and has no escalation"
+    return (
+        f"above {task.tier} class {task.name} needs an escalation: to {rule.to}, {rule.quota} per {rule.window.value}"
     )
 
 
@@ -230,30 +215,30 @@ def _served(case: _Case) -> str:
 
 
 def _escalation(case: _Case) -> Iterator[Row]:
-    step = _map(case.line.get("escalation"))
+    step = as_map(case.line.get("escalation"))
     if not step:
         return
     yield "step", f"{step.get('from_tier')} to {step.get('to_tier')}"
     yield "kind", f"{step.get('kind')} ({step.get('code')})"
-    yield from _row("reason", step.get("reason"))
-    yield from _row("quota", step.get("quota"))
-    yield from _row("grant", step.get("grant"))
+    yield from row("reason", step.get("reason"))
+    yield from row("quota", step.get("quota"))
+    yield from row("grant", step.get("grant"))
 
 
 def _money(case: _Case) -> Iterator[Row]:
     reserved, cost = case.line.get("reserved_nusd"), case.outcome.get("cost_nusd")
-    charges = [_charge(item, reserved, cost) for item in _list(case.detail.get("charges"))]
+    charges = [_charge(item, reserved, cost) for item in as_list(case.detail.get("charges"))]
     if reserved is not None:
         yield "reserved", f"{format_usd(reserved)} before the call, the most that it could cost"
     if case.outcome:
         source = case.after.get("cost_source")
         settled = f"{format_usd(cost)}" if cost is not None else "not known: the reservation stays charged"
         yield "settled", settled + (f" ({source})" if source else "")
-    yield from _rows("charged to", charges)
+    yield from rows("charged to", charges)
 
 
 def _charge(item: object, reserved: int | None, cost: int | None) -> str:
-    charge = _map(item)
+    charge = as_map(item)
     if not charge:
         budget, _, account = str(item).partition(":")
         return f"{budget} ({account})"
@@ -272,44 +257,33 @@ def _charge(item: object, reserved: int | None, cost: int | None) -> str:
 def _upstream(case: _Case) -> Iterator[Row]:
     if not case.allowed:
         return
-    yield from _row("upstream", case.detail.get("upstream"))
+    yield from row("upstream", case.detail.get("upstream"))
     if not case.outcome:
         yield "state", "open: the call is running, or agentd ended in between and has not been started since"
         return
     ending, after = str(case.outcome.get("status") or ""), case.after
     yield "ended", ENDINGS.get(ending, ending or "not said") + (f", HTTP {after['http']}" if after.get("http") else "")
-    yield from _row("model served", case.outcome.get("model"))
-    yield from _row("provider", case.outcome.get("provider"))
-    yield from _row("seen by", ", ".join(map(str, _list(after.get("recipients")))))
-    tokens = _map(case.outcome.get("tokens"))
-    counted = ", ".join(f"{key} {value}" for key, value in tokens.items() if value is not None)
-    yield from _row("tokens", counted)
-    yield from _row("time", _latency(case.outcome))
-    yield from _row("tools called", ", ".join(map(str, _list(after.get("tool_calls")))))
-    yield from _row("error", after.get("error"))
-    yield from _row("generation", after.get("generation"))
-
-
-def _latency(outcome: Mapping[str, Any]) -> str:
-    parts = []
-    if outcome.get("upstream_ms") is not None:
-        parts.append(f"{outcome['upstream_ms']} ms upstream")
-    if outcome.get("overhead_us") is not None:
-        parts.append(f"{outcome['overhead_us'] / 1000:.1f} ms agentd")
-    return ", ".join(parts)
+    yield from row("model served", case.outcome.get("model"))
+    yield from row("provider", case.outcome.get("provider"))
+    yield from row("seen by", ", ".join(map(str, as_list(after.get("recipients")))))
+    yield from row("tokens", tokens(as_map(case.outcome.get("tokens"))))
+    yield from row("time", latency(case.outcome))
+    yield from row("tools called", ", ".join(map(str, as_list(after.get("tool_calls")))))
+    yield from row("error", after.get("error"))
+    yield from row("generation", after.get("generation"))
 
 
 def _body(case: _Case) -> Iterator[Row]:
-    yield from _rows("not granted", (str(item) for item in _list(case.detail.get("smuggled"))))
-    yield from _row("not sent on", ", ".join(map(str, _list(case.detail.get("dropped")))))
+    yield from rows("not granted", (str(item) for item in as_list(case.detail.get("smuggled"))))
+    yield from row("not sent on", ", ".join(map(str, as_list(case.detail.get("dropped")))))
 
 
 def _record(case: _Case) -> Iterator[Row]:
     line, proof = case.line, case.proof
     closed = f", closed by o-{case.outcome['seq']}" if case.outcome else ""
     yield "line", f"{line['seq']}{closed}"
-    yield from _row("digest", line.get("digest"))
-    yield from _row("before it", line.get("prev"))
+    yield from row("digest", line.get("digest"))
+    yield from row("before it", line.get("prev"))
     if proof is None:
         return
     yield "checked", "the bytes give this digest" if proof.intact else "BROKEN: the bytes do not give this digest"
@@ -322,15 +296,15 @@ def _record(case: _Case) -> Iterator[Row]:
 def _told(case: _Case) -> Iterator[Row]:
     if case.allowed:
         return
-    yield from _row("message", case.detail.get("message"))
-    yield from _row("hint", case.detail.get("hint"))
-    yield from _row("as", case.detail.get("answer"))
+    yield from row("message", case.detail.get("message"))
+    yield from row("hint", case.detail.get("hint"))
+    yield from row("as", case.detail.get("answer"))
     wait = case.detail.get("retry_after_s")
-    yield from _row("again after", f"{wait} s" if wait is not None else None)
+    yield from row("again after", f"{wait} s" if wait is not None else None)
 
 
 def _next(case: _Case) -> Iterator[Row]:
-    yield from _rows("", next_steps(case.line, case.outcome))
+    yield from rows("", next_steps(case.line, case.outcome))
 
 
 _SECTIONS = (
@@ -350,31 +324,5 @@ _SECTIONS = (
 
 
 def _considered(item: object) -> str:
-    entry = _map(item)
+    entry = as_map(item)
     return f"{entry.get('tier')}: {entry.get('why')}" if entry else str(item)
-
-
-def _row(label: str, value: object) -> Iterator[Row]:
-    if value not in (None, ""):
-        yield label, str(value)
-
-
-def _rows(label: str, texts: Iterable[str]) -> Iterator[Row]:
-    """Several texts under one label; the rows after the first carry none."""
-    for number, text in enumerate(texts):
-        yield ("" if number else label), text
-
-
-def _map(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _pairs(value: object) -> list[tuple[str, Any]]:
-    """Evidence as a map, or as a list of pairs, which is how a tuple of pairs comes back from JSON."""
-    if isinstance(value, Mapping):
-        return list(value.items())
-    return [(str(item[0]), item[1]) for item in _list(value) if isinstance(item, list | tuple) and len(item) == 2]

@@ -151,7 +151,7 @@ def _facts(report: "Report", given: Given, key: str | None) -> Iterator[tuple[st
         whose = f"key {key}" if key else f"any of its keys: {', '.join(report.keys)}; pass --key to believe one alone"
         yield (
             "signatures",
-            f"{report.signed} of {report.checkpoints} checkpoints, vouched for up to line {report.vouched_to} by {whose}",
+            f"{report.signed} of {report.checkpoints} checkpoints; good up to line {report.vouched_to}, by {whose}",
         )
     else:
         yield "signatures", f"none of {report.checkpoints} checkpoints is signed"

@@ -7,7 +7,7 @@ import click
 from agentd.ctl.exits import CtlError, Exit
 from agentd.ctl.options import ask_options, client
 from agentd.ctl.rows import lines
-from agentd.ctl.show import as_json_line, on_terminal
+from agentd.ctl.show import as_json_line, on_terminal, width
 from agentd.ctl.words import since
 
 DEFAULT_ROWS = 50
@@ -54,7 +54,7 @@ def logs(
         for row in rows:
             as_json_line(row)
         return
-    for line in lines(rows, head=on_terminal()):
+    for line in lines(rows, head=on_terminal(), width=width()):
         click.echo(line)
     if not rows and on_terminal():
         click.echo("Nothing yet." if not any(filters.values()) else "Nothing matches.", err=True)
@@ -67,7 +67,7 @@ def _follow(query: dict[str, Any], *, as_json: bool) -> None:
             if as_json:
                 as_json_line(row)
             else:
-                click.echo(lines([row], head=False)[0])
+                click.echo(lines([row], head=False, width=width())[0])
     except KeyboardInterrupt:
         raise click.exceptions.Exit(Exit.INTERRUPTED) from None
     raise CtlError(Exit.UNREACHABLE, f"agentd at {asked.path} has stopped.", "Run it again when the daemon is back.")

@@ -1,0 +1,85 @@
+"""Pieces of the page that `explain` makes: rows, the words for stages and endings, and reading of values from the record.
+
+A line of the record is data of another time and maybe another version: whatever stands where a map or list was expected
+reads as empty, and nothing here raises."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+Row = tuple[str, str]
+"""A label and its text; an empty label continues the row above."""
+
+STAGES = {
+    "lane": "the client's own declaration",
+    "continuation": "an open tool loop, which keeps its class and model",
+    "shape": "the structure of the request",
+    "text": "the last human turn",
+    "session": "the session's earlier class",
+    "abstained": "nothing: the agent's default class",
+}
+"""What decided a class, in words."""
+
+ENDINGS = {
+    "done": "finished",
+    "error": "the upstream reported an error",
+    "cut": "the upstream broke off before its end mark",
+    "client_gone": "the agent hung up before the end",
+    "timeout": "no end within the deadline",
+    "stopped": "cut by agentd, which was told to stop",
+    "unknown": "agentd ended in between; closed by recovery, the reservation is kept",
+}
+"""How an answer ended, in words."""
+
+
+def tokens(counts: Mapping[str, Any]) -> str:
+    """Token counts in words, those that are known."""
+    return ", ".join(f"{counts[key]} {word}" for key, word in TOKEN_WORDS if counts.get(key) is not None)
+
+
+TOKEN_WORDS = (
+    ("prompt", "in"),
+    ("cached", "of them cached"),
+    ("cache_write", "of them written to the cache"),
+    ("completion", "out"),
+    ("reasoning", "of them reasoning"),
+)
+"""Counts of an outcome, in the order in which people read them."""
+
+
+def latency(outcome: Mapping[str, Any]) -> str:
+    """The upstream's and agentd's own share of the time, those that are known."""
+    parts = []
+    if outcome.get("upstream_ms") is not None:
+        parts.append(f"{outcome['upstream_ms']} ms upstream")
+    if outcome.get("overhead_us") is not None:
+        parts.append(f"{outcome['overhead_us'] / 1000:.1f} ms agentd")
+    return ", ".join(parts)
+
+
+def row(label: str, value: object) -> Iterator[Row]:
+    """One row, or none when there is nothing to say."""
+    if value not in (None, ""):
+        yield label, str(value)
+
+
+def rows(label: str, texts: Iterable[str]) -> Iterator[Row]:
+    """Several texts under one label; the rows after the first carry none."""
+    for number, text in enumerate(texts):
+        yield ("" if number else label), text
+
+
+def as_map(value: object) -> Mapping[str, Any]:
+    """A map, or an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def as_list(value: object) -> list[Any]:
+    """A list, or an empty one."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def pairs(value: object) -> list[tuple[str, Any]]:
+    """Evidence as a map, or as a list of pairs, which is how a tuple of pairs comes back from JSON."""
+    if isinstance(value, Mapping):
+        return list(value.items())
+    return [(str(item[0]), item[1]) for item in as_list(value) if isinstance(item, list | tuple) and len(item) == 2]
