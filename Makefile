@@ -18,7 +18,7 @@ help: ## this list
 	grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 demo: $(RUNTIME) ## play a scripted day of an agent through the real sockets (60 s at most)
-	$(BIN)/agentd demo $(ARGS)
+	$(BIN)/python demo/play.py
 
 run: $(RUNTIME) ## serve in user mode until interrupted; says how to connect an agent
 	$(BIN)/agentd serve $(ARGS)

@@ -8,8 +8,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import uvloop
+
 from agentd import __version__
 from agentd.core.types.errors import AgentdError
+from agentd.daemon import serve
+from agentd.edge.host.limits import harden_process
+from agentd.settings import settings_from
 
 EXIT_CANNOT_START = 1
 EXIT_CONFIG = 78
@@ -19,16 +24,17 @@ EXIT_CONFIG = 78
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Exit status: 0 after a stop, 1 when it cannot start, 2 usage, 78 for settings that cannot be used."""
     options = _parser().parse_args(arguments)
-    run = {"serve": _serve, "demo": _demo}[options.command]
     try:
-        return run(options)
+        return _serve(options)
     except AgentdError as error:
         sys.stderr.write(f"agentd: {error.message} [{error.code}]\n" + (f"  {error.hint}\n" if error.hint else ""))
         return EXIT_CONFIG if error.code.startswith("settings.") else EXIT_CANNOT_START
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="agentd", description="Decides, records and bounds what the agent on this box may do.")
+    parser = argparse.ArgumentParser(
+        prog="agentd", description="Decides, records and bounds what the agent on this box may do."
+    )
     parser.add_argument("--version", action="version", version=f"agentd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     serve = commands.add_parser("serve", help="serve until a signal says stop")
@@ -37,21 +43,17 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--run", metavar="DIR", help="where the sockets are made")
     serve.add_argument("--config", metavar="FILE", help="daemon settings (agentd.yaml)")
     serve.add_argument("--system", action="store_true", help="system directories and groups, as under systemd")
-    serve.add_argument("--simulate", action="store_true", help="the built-in simulator instead of OpenRouter: no key, no bill")
-    serve.add_argument("--new-ledger", metavar="REASON", help="set a lost or broken record aside and begin a new one, saying why")
+    serve.add_argument(
+        "--simulate", action="store_true", help="the built-in simulator instead of OpenRouter: no key, no bill"
+    )
+    serve.add_argument(
+        "--new-ledger", metavar="REASON", help="set a lost or broken record aside and begin a new one, saying why"
+    )
     serve.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    demo = commands.add_parser("demo", help="play a day of an always-on agent through a real daemon")
-    demo.add_argument("--keep", action="store_true", help="leave the demo's state for a look, and say where")
     return parser
 
 
 def _serve(options: argparse.Namespace) -> int:
-    import uvloop
-
-    from agentd.daemon import serve
-    from agentd.edge.host.limits import harden_process
-    from agentd.settings import settings_from
-
     _log_to_stderr(options.log_level)
     harden_process()
     flags: dict[str, Any] = vars(options)
@@ -59,12 +61,6 @@ def _serve(options: argparse.Namespace) -> int:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(settings))
     return 0
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from agentd.demo import play
-
-    return play(keep=options.keep)
 
 
 def _log_to_stderr(level: str) -> None:

@@ -69,7 +69,12 @@ class Compiler:
         }
         if isinstance(verdict, Allow):
             limits = verdict.limits
-            told |= {"tier": limits.tier, "model": limits.model, "max_output": limits.max_output, "reserved_nusd": limits.reserved}
+            told |= {
+                "tier": limits.tier,
+                "model": limits.model,
+                "max_output": limits.max_output,
+                "reserved_nusd": limits.reserved,
+            }
         elif isinstance(verdict, Deny):
             told["answer"] = verdict.answer.value
         return told
@@ -77,10 +82,16 @@ class Compiler:
 
 def _check(policy: Policy, given: Json) -> None:
     """A described call names things that exist; anything else would be judged as something that it is not."""
-    names: dict[str, Mapping[str, object]] = {"agent": policy.agents, "session_class": policy.classes, "grant": policy.tiers}
+    names: dict[str, Mapping[str, object]] = {
+        "agent": policy.agents,
+        "session_class": policy.classes,
+        "grant": policy.tiers,
+    }
     for key, known in names.items():
         if given.get(key) is not None and given[key] not in known:
-            raise OperatorRefused("policy.no_such_name", f"There is no {key} {given[key]!r}.", f"Known: {', '.join(known)}.")
+            raise OperatorRefused(
+                "policy.no_such_name", f"There is no {key} {given[key]!r}.", f"Known: {', '.join(known)}."
+            )
 
 
 def _uid_of(name: str) -> int | None:

@@ -137,7 +137,9 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
     async with AsyncExitStack() as stack:
         if house.settings.simulate:
             await stack.enter_async_context(_simulator(house))
-        upstream = await stack.enter_async_context(ModelUpstream(UpstreamWay(house.keys.get, house.clock, _simulator_path(house.settings))))
+        upstream = await stack.enter_async_context(
+            ModelUpstream(UpstreamWay(house.keys.get, house.clock, _simulator_path(house.settings)))
+        )
         relay = Relay(house.ledger, upstream, house.clock, house.spend, tasks)
         pipeline = _pipeline(house, relay)
         desk = OperatorDesk(_desk(house, relay))
@@ -231,7 +233,9 @@ async def _restore(ledger: Ledger, clock: SystemClock, halts: Halts, spend: Spen
     since = clock.wall_ns() - PAST_HOURS * NS_PER_HOUR
     halts.restore(await ledger.reader.lines(ports.LineQuery(kinds=(Kind.HALT, Kind.RESUME), limit=PAST_LINES)))
     spend.restore(await ledger.reader.accounts(since // NS_PER_HOUR))
-    escalations.restore(await ledger.reader.lines(ports.LineQuery(kinds=(Kind.ESCALATION,), since_ns=since, limit=PAST_LINES)))
+    escalations.restore(
+        await ledger.reader.lines(ports.LineQuery(kinds=(Kind.ESCALATION,), since_ns=since, limit=PAST_LINES))
+    )
 
 
 async def _last_good(ledger: Ledger) -> str | None:
@@ -307,8 +311,20 @@ def _listeners(settings: Settings) -> list[Listener]:
     given = {listener.door: listener for listener in activated(os.environ, os.getpid())}
     private = settings.user_mode
     places = (
-        Place("agent", settings.agent_socket, 0o600 if private else 0o660, None if private else AGENTS_GROUP, 0o700 if private else 0o755),
-        Place("operator", settings.operator_socket, 0o600 if private else 0o660, None if private else OPERATORS_GROUP, 0o700 if private else 0o755),
+        Place(
+            "agent",
+            settings.agent_socket,
+            0o600 if private else 0o660,
+            None if private else AGENTS_GROUP,
+            0o700 if private else 0o755,
+        ),
+        Place(
+            "operator",
+            settings.operator_socket,
+            0o600 if private else 0o660,
+            None if private else OPERATORS_GROUP,
+            0o700 if private else 0o755,
+        ),
     )
     return [given.get(place.door) or bind_door(place) for place in places]
 
@@ -321,7 +337,9 @@ def _simulator_path(settings: Settings) -> str | None:
 async def _simulator(house: House) -> AsyncIterator[None]:
     """The built-in stand-in for OpenRouter, on a socket of this uid alone."""
     catalogue: Catalogue = house.machine.catalogue
-    runner = web.AppRunner(simulator_app(SimulatorConfig(catalogue, house.clock.wall_ns)), access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        simulator_app(SimulatorConfig(catalogue, house.clock.wall_ns)), access_log=None, shutdown_timeout=1.0
+    )
     await runner.setup()
     try:
         await web.UnixSite(runner, str(house.settings.simulator_socket)).start()

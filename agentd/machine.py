@@ -26,7 +26,7 @@ from agentd.settings import Settings
 if TYPE_CHECKING:
     from agentd.daemon import House
 
-SECRET_FILE = "installation.secret"
+OPAQUE_FILE = "installation.secret"
 SECRET_BYTES = 32
 
 
@@ -48,7 +48,7 @@ class Machine:
 
     async def open_secret(self) -> None:
         """Read the secret behind opaque session names, or make it. The state directory exists by then."""
-        self.secret = await asyncio.to_thread(installation_secret, self._settings.state / SECRET_FILE)
+        self.secret = await asyncio.to_thread(installation_secret, self._settings.state / OPAQUE_FILE)
 
     def vitals(self, house: "House", in_flight: int) -> Vitals:
         """Everything the operator's desk asks for."""
@@ -62,7 +62,12 @@ class Machine:
             in_flight=in_flight,
             sockets=self._seen.get("sockets", []),
             upstreams=_upstreams(house.policies, self._settings.simulate),
-            counters={"lines": counters.lines, "pending": counters.pending, "commits": counters.commits, "recovered": counters.recovered},
+            counters={
+                "lines": counters.lines,
+                "pending": counters.pending,
+                "commits": counters.commits,
+                "recovered": counters.recovered,
+            },
             ledger=house.ledger.health(),
             signing=house.signer is not None,
             state_dir=str(self._settings.state),
@@ -107,13 +112,21 @@ def budget_rows(policies: CurrentPolicy, spend: Spend, at_ns: int) -> list[dict[
     held = policies.current
     if held is None:
         return []
-    return [_row(budget, name, spend, at_ns) for budget in held.policy.budgets for name in _accounts(held.policy, budget, spend)]
+    return [
+        _row(budget, name, spend, at_ns)
+        for budget in held.policy.budgets
+        for name in _accounts(held.policy, budget, spend)
+    ]
 
 
 def _accounts(policy: Policy, budget: Budget, spend: Spend) -> list[str]:
     if budget.scope is Scope.BOX or budget.of is not None:
         return [account_name(budget.scope, budget.of or "")]
-    by_scope: dict[Scope, Mapping[str, object]] = {Scope.AGENT: policy.agents, Scope.CLASS: policy.classes, Scope.TIER: policy.tiers}
+    by_scope: dict[Scope, Mapping[str, object]] = {
+        Scope.AGENT: policy.agents,
+        Scope.CLASS: policy.classes,
+        Scope.TIER: policy.tiers,
+    }
     named = by_scope.get(budget.scope)
     return spend.known(budget.scope) if named is None else [account_name(budget.scope, name) for name in named]
 
@@ -150,7 +163,13 @@ def _socket(door: str, path: Path) -> SocketVitals | None:
         folder = path.parent.stat()
     except OSError:
         return None
-    return SocketVitals(door=door, path=str(path), mode=stat.S_IMODE(found.st_mode), group=_group(found.st_gid), dir_mode=stat.S_IMODE(folder.st_mode))
+    return SocketVitals(
+        door=door,
+        path=str(path),
+        mode=stat.S_IMODE(found.st_mode),
+        group=_group(found.st_gid),
+        dir_mode=stat.S_IMODE(folder.st_mode),
+    )
 
 
 def _group(gid: int) -> str:

@@ -64,8 +64,13 @@ def settings_from(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Setti
     base = _system_defaults() if system else _user_defaults(environ)
     given = flags.get("config")
     config = Path(given) if given else base.policy.parent / "agentd.yaml"
-    base = replace(base, **_file_values(config, required=bool(given)))
-    chosen = {name: _typed(name, flags[name]) for name in ("policy", "state", "run", "simulate", "new_ledger") if flags.get(name)}
+    values: dict[str, Any] = dict(_file_values(config, required=bool(given)))
+    base = replace(base, **values)
+    chosen = {
+        name: _typed(name, flags[name])
+        for name in ("policy", "state", "run", "simulate", "new_ledger")
+        if flags.get(name)
+    }
     return replace(base, **chosen)
 
 
@@ -75,7 +80,11 @@ def _system_defaults() -> Settings:
 
 def _user_defaults(environ: Mapping[str, str]) -> Settings:
     config = Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "agentd"
-    run = Path(environ["XDG_RUNTIME_DIR"]) / "agentd" if environ.get("XDG_RUNTIME_DIR") else _state_home(environ) / "agentd" / "run"
+    run = (
+        Path(environ["XDG_RUNTIME_DIR"]) / "agentd"
+        if environ.get("XDG_RUNTIME_DIR")
+        else _state_home(environ) / "agentd" / "run"
+    )
     policy = config / "policy.yaml"
     return Settings(policy if policy.exists() else SHIPPED_POLICY, _state_home(environ) / "agentd", run, user_mode=True)
 
@@ -84,12 +93,14 @@ def _state_home(environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
 
 
-def _file_values(path: Path, *, required: bool) -> dict[str, Any]:
+def _file_values(path: Path, *, required: bool) -> dict[str, object]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         if required:
-            raise SettingsRefused("settings.missing", f"there is no settings file {path}", "Leave --config out to run with defaults.") from None
+            raise SettingsRefused(
+                "settings.missing", f"there is no settings file {path}", "Leave --config out to run with defaults."
+            ) from None
         return {}
     except OSError as error:
         raise SettingsRefused("settings.unreadable", f"{path} cannot be read: {error.strerror}") from None
@@ -102,14 +113,23 @@ def _file_values(path: Path, *, required: bool) -> dict[str, Any]:
     known = {field.name for field in fields(Settings)} - {"user_mode", "new_ledger"}
     unknown = sorted(set(values) - known)
     if unknown:
-        raise SettingsRefused("settings.unknown", f"{path}: unknown setting {unknown[0]}", f"Known are: {', '.join(sorted(known))}.")
+        raise SettingsRefused(
+            "settings.unknown", f"{path}: unknown setting {unknown[0]}", f"Known are: {', '.join(sorted(known))}."
+        )
     return {name: _typed(name, value) for name, value in values.items()}
 
 
-def _typed(name: str, value: Any) -> Any:
-    kinds: dict[str, type] = {"policy": Path, "state": Path, "run": Path, "finish_s": float, "cut_s": float, "simulate": bool, "new_ledger": str}
-    kind = kinds[name]
+def _typed(name: str, value: object) -> object:
+    """A value as its setting wants it. Numbers that are written as text are taken; a word for yes or no is not."""
     try:
-        return value if kind is bool and isinstance(value, bool) else kind(value)
-    except (TypeError, ValueError):
-        raise SettingsRefused("settings.type", f"setting {name} wants a {kind.__name__}, not {value!r}") from None
+        if name in ("finish_s", "cut_s"):
+            return float(str(value))
+        if name == "simulate" and isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return value if name == "new_ledger" else Path(value)
+    except ValueError:
+        pass
+    raise SettingsRefused(
+        "settings.type", f"setting {name} cannot be {value!r}", "docs/policy.md lists what each takes."
+    )

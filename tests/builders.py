@@ -34,15 +34,32 @@ def task(name: str, own: str, ceiling: str, **more: Any) -> s.TaskClass:
 
 def policy(**more: Any) -> s.Policy:
     """Agent `main` with four classes; tiers economy < standard < frontier."""
-    tiers = [tier("economy", 0, "small/one", "small/two"), tier("standard", 1, "middle/one"), tier("frontier", 2, "top/one")]
+    tiers = [
+        tier("economy", 0, "small/one", "small/two"),
+        tier("standard", 1, "middle/one"),
+        tier("frontier", 2, "top/one"),
+    ]
     tasks = [
         task("heartbeat", "economy", "economy", lanes=("heartbeat",)),
         task("routine", "economy", "standard", lanes=("chat", "claude-haiku-*")),
         task("analysis", "standard", "frontier"),
-        task("implementation", "standard", "frontier", lanes=("code",), escalation=s.EscalationRule("frontier", 2, s.Window.DAY, 900, "ops")),
+        task(
+            "implementation",
+            "standard",
+            "frontier",
+            lanes=("code",),
+            escalation=s.EscalationRule("frontier", 2, s.Window.DAY, 900, "ops"),
+        ),
     ]
     agent = s.Agent(
-        "main", "ops", date(2027, 1, 1), (s.Match(uid=1001),), "routine", ("heartbeat", "routine", "analysis", "implementation"), "frontier", "private"
+        "main",
+        "ops",
+        date(2027, 1, 1),
+        (s.Match(uid=1001),),
+        "routine",
+        ("heartbeat", "routine", "analysis", "implementation"),
+        "frontier",
+        "private",
     )
     base = s.Policy(
         version=1,

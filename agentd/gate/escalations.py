@@ -70,17 +70,33 @@ class Escalations:
         rule = None if task is None or ask.class_name not in ask.agent.classes else task.escalation
         if task is None or rule is None:
             place = policy.at("agents", ask.agent.name, ask.agent.place)
-            return _no("escalation.no_rule", place, f"class {ask.class_name} has no escalation for agent {ask.agent.name}")
+            return _no(
+                "escalation.no_rule", place, f"class {ask.class_name} has no escalation for agent {ask.agent.name}"
+            )
         place = policy.at("classes", task.name, rule.place)
         if policy.tiers[rule.to].rank > ceiling_of(policy, ask.agent, task).rank:
-            return _no("escalation.above_ceiling", place, f"tier {rule.to} is above the ceiling of agent {ask.agent.name}")
+            return _no(
+                "escalation.above_ceiling", place, f"tier {rule.to} is above the ceiling of agent {ask.agent.name}"
+            )
         if ask.tier is not None and ask.tier != rule.to:
-            return _no("escalation.other_tier", place, f"class {task.name} can be raised to {rule.to} only", f"Ask for tier {rule.to}.")
+            return _no(
+                "escalation.other_tier",
+                place,
+                f"class {task.name} can be raised to {rule.to} only",
+                f"Ask for tier {rule.to}.",
+            )
         if not ask.reason.strip():
-            return _no("escalation.no_reason", place, "an escalation needs a reason", "Say in one sentence why the usual tier will not do.")
+            return _no(
+                "escalation.no_reason",
+                place,
+                "an escalation needs a reason",
+                "Say in one sentence why the usual tier will not do.",
+            )
         used = self.used(rule, ask.class_name, ask.session, at_ns)
         if used >= rule.quota:
-            words = f"the escalation quota of class {task.name} is used up ({used} of {rule.quota} per {rule.window.value})"
+            words = (
+                f"the escalation quota of class {task.name} is used up ({used} of {rule.quota} per {rule.window.value})"
+            )
             return _no("escalation.quota", place, words, f"Go on at tier {task.tier}.")
         return Granted(ask, rule, used)
 
@@ -102,14 +118,16 @@ class Escalations:
     def give(self, granted: Granted, seq: int, at_ns: int) -> Grant:
         """Make the grant, named after its line in the record."""
         ask = granted.ask
-        grant = Grant(f"g-{seq}", ask.class_name, granted.rule.to, ask.reason)
+        grant = Grant(f"g-{seq}", ask.class_name, granted.rule.to, ask.reason, granted.quota)
         self._live[grant.id] = _Live(ask.agent.name, ask.session, grant, at_ns + granted.rule.grant_s * NS_PER_S)
         return grant
 
     def find(self, agent: str, session: str, at_ns: int) -> tuple[Grant, ...]:
         """Grants that this agent's session holds now; one that was asked for without a session serves any of the agent's."""
         self._live = {name: live for name, live in self._live.items() if live.until_ns > at_ns}
-        return tuple(live.grant for live in self._live.values() if live.agent == agent and live.session in ("", session))
+        return tuple(
+            live.grant for live in self._live.values() if live.agent == agent and live.session in ("", session)
+        )
 
     def take(self, grant: str) -> None:
         """Use a grant up, in the same step that decided by it."""

@@ -33,7 +33,9 @@ def caller_of(peer: Peer) -> dict[str, Any]:
     }
 
 
-def decision_line(policy: Policy | None, digest: str | None, request: Request, classified: Classified | None, verdict: Verdict) -> Line:
+def decision_line(
+    policy: Policy | None, digest: str | None, request: Request, classified: Classified | None, verdict: Verdict
+) -> Line:
     """The line that stands before an effect, or instead of it."""
     limits = verdict.limits if isinstance(verdict, Allow) else None
     reason = verdict.reason
@@ -126,7 +128,9 @@ def outcome_line(request: Request, permit: Permit, outcome: Outcome, at_ns: int)
     )
 
 
-def escalation_line(origin: Origin, class_name: str | None, verdict: str, reason: Reason, extra: dict[str, Any]) -> Line:
+def escalation_line(
+    origin: Origin, class_name: str | None, verdict: str, reason: Reason, extra: dict[str, Any]
+) -> Line:
     """The line of an escalation that an agent asked for, granted or not. `extra`: the agent's reason, tiers, quota."""
     return Line(
         kind=Kind.ESCALATION,
@@ -178,7 +182,10 @@ def _call_detail(request: Request) -> dict[str, Any]:
         "client": request.hints.client,
     }
     if call.smuggled:
-        detail["smuggled"] = [f"{item.where}={item.what[:60]}" + (" (refused)" if item.refused else " (removed)") for item in call.smuggled[:8]]
+        detail["smuggled"] = [
+            f"{item.where}={item.what[:60]}" + (" (refused)" if item.refused else " (removed)")
+            for item in call.smuggled[:8]
+        ]
     if call.dropped:
         detail["dropped"] = [name[:60] for name in call.dropped[:8]]
     return detail

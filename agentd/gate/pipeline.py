@@ -133,13 +133,27 @@ class ModelPipeline:
         return _Asked(arrival, held, request, agent, classified, started_ns)
 
     def _decide(self, asked: _Asked, failed: frozenset[str]) -> Verdict:
-        return decide(asked.held.policy, asked.request, asked.classified, self.facts(asked.held.policy, asked.request, asked.classified, failed))
+        return decide(
+            asked.held.policy,
+            asked.request,
+            asked.classified,
+            self.facts(asked.held.policy, asked.request, asked.classified, failed),
+        )
 
-    def facts(self, policy: Policy, request: Request, classified: Classified | None, failed: frozenset[str] = frozenset()) -> Facts:
+    def facts(
+        self, policy: Policy, request: Request, classified: Classified | None, failed: frozenset[str] = frozenset()
+    ) -> Facts:
         """The state of the box as it is now, for one decision."""
         at = request.at_ns
         way = self._way
-        base = Facts(at, way.prices(policy), halts=way.halts.active(), keys=frozenset(way.keys.names()), simulated=way.simulated, without=failed)
+        base = Facts(
+            at,
+            way.prices(policy),
+            halts=way.halts.active(),
+            keys=frozenset(way.keys.names()),
+            simulated=way.simulated,
+            without=failed,
+        )
         if classified is None or request.caller.agent is None:
             return base
         agent = request.caller.agent
@@ -160,7 +174,9 @@ class ModelPipeline:
         """Reserve, take the grant, write the line; only then is there a permit. No await between deciding and reserving."""
         limits = allow.limits
         request = asked.request
-        account = Account(request.caller.agent or "", asked.classified.name if asked.classified else "", limits.tier, request.session)
+        account = Account(
+            request.caller.agent or "", asked.classified.name if asked.classified else "", limits.tier, request.session
+        )
         money = self._spend.reserve(account, limits.reserved, request.at_ns)
         if limits.escalation is not None and limits.escalation.grant:
             self._escalations.take(limits.escalation.grant)
@@ -168,7 +184,9 @@ class ModelPipeline:
         after = {"after": failures[-1].receipt.decision} if failures else {}
         try:
             receipt = await self._way.ledger.append(lines.with_detail(line, after))
-        except BaseException:  # also when the client went away meanwhile: nothing was sent, so nothing may stay reserved
+        except (
+            BaseException
+        ):  # also when the client went away meanwhile: nothing was sent, so nothing may stay reserved
             self._spend.release(money)
             raise
         memory = self._sessions.recall(request.session, request.at_ns)
@@ -223,13 +241,21 @@ class ModelPipeline:
         agent = match_agent(held.policy, arrival.peer)
         origin = self._origin(arrival.peer, agent, held.digest)
         if agent is None:
-            reason = Reason("caller.unknown", f"agents ({held.policy.source})", "no agent of the policy matches this process")
-            return await self._recorded(arrival.dialect, lines.refusal_line(origin, reason), Deny(reason, Answer.UNKNOWN))
+            reason = Reason(
+                "caller.unknown", f"agents ({held.policy.source})", "no agent of the policy matches this process"
+            )
+            return await self._recorded(
+                arrival.dialect, lines.refusal_line(origin, reason), Deny(reason, Answer.UNKNOWN)
+            )
         return await self._recorded(arrival.dialect, lines.refusal_line(origin, reason), Deny(reason, error.answer))
 
     async def refuse(self, peer: Peer, dialect: Dialect, code: str, message: str) -> ports.Answer:
         """Record and word the refusal of something that never became a call."""
-        answers = {"request.too_large": Answer.TOO_LARGE, "request.unknown_route": Answer.NOT_FOUND, "daemon.internal": Answer.UNAVAILABLE}
+        answers = {
+            "request.too_large": Answer.TOO_LARGE,
+            "request.unknown_route": Answer.NOT_FOUND,
+            "daemon.internal": Answer.UNAVAILABLE,
+        }
         held = self._way.policies.current
         agent = match_agent(held.policy, peer) if held else None
         reason = Reason(code, DAEMON_RULE, message)
@@ -238,22 +264,40 @@ class ModelPipeline:
 
     async def _unavailable(self, peer: Peer, dialect: Dialect) -> ports.Answer:
         if self.stopping:
-            reason = Reason("daemon.stopping", DAEMON_RULE, "agentd is stopping and takes no new calls", "Ask again in a moment.")
+            reason = Reason(
+                "daemon.stopping", DAEMON_RULE, "agentd is stopping and takes no new calls", "Ask again in a moment."
+            )
         else:
-            reason = Reason("policy.none", DAEMON_RULE, "agentd has no valid policy and refuses everything", "The operator sees the faults with: agentctl status")
-        return await self._recorded(dialect, lines.refusal_line(self._origin(peer, None, None), reason), Deny(reason, Answer.UNAVAILABLE, 5))
+            reason = Reason(
+                "policy.none",
+                DAEMON_RULE,
+                "agentd has no valid policy and refuses everything",
+                "The operator sees the faults with: agentctl status",
+            )
+        return await self._recorded(
+            dialect, lines.refusal_line(self._origin(peer, None, None), reason), Deny(reason, Answer.UNAVAILABLE, 5)
+        )
 
     def _unrecorded(self, dialect: Dialect, gone: RecordUnavailable) -> ports.Answer:
         """The one refusal without a line: that there can be none is the reason."""
-        reason = Reason(gone.code, DAEMON_RULE, "agentd cannot write its record and refuses everything until it can", "The operator sees why with: agentctl status")
+        reason = Reason(
+            gone.code,
+            DAEMON_RULE,
+            "agentd cannot write its record and refuses everything until it can",
+            "The operator sees why with: agentctl status",
+        )
         return _worded(dialect, Deny(reason, Answer.UNAVAILABLE, 5), "")
 
     def _failed(self, asked: _Asked, failure: Failure) -> ports.Answer:
         """The refusal of a call that was allowed, recorded and sent, and got no answer; its line is closed already."""
         error = failure.error
-        reason = Reason(error.code, f"upstreams.{failure.upstream} ({asked.held.policy.source})", error.message, error.hint)
+        reason = Reason(
+            error.code, f"upstreams.{failure.upstream} ({asked.held.policy.source})", error.message, error.hint
+        )
         if isinstance(error, UpstreamFailed):
-            return _worded(asked.arrival.dialect, Deny(reason, error.answer, error.retry_after_s), failure.receipt.decision)
+            return _worded(
+                asked.arrival.dialect, Deny(reason, error.answer, error.retry_after_s), failure.receipt.decision
+            )
         return _worded(asked.arrival.dialect, Deny(reason), failure.receipt.decision)
 
     # -- beside the way
@@ -268,7 +312,14 @@ class ModelPipeline:
         tasks = [policy.classes[name] for name in agent.classes]
         names = {lane: f"class {task.name}" for task in tasks for lane in task.lanes if not lane.endswith("*")}
         top = max((ceiling_of(policy, agent, task).rank for task in tasks), default=-1)
-        names.update({model.id: f"tier {tier.name}" for tier in policy.tiers.values() if tier.rank <= top for model in tier.models})
+        names.update(
+            {
+                model.id: f"tier {tier.name}"
+                for tier in policy.tiers.values()
+                if tier.rank <= top
+                for model in tier.models
+            }
+        )
         return [{"id": name, "name": f"{name} ({what})", "created": 0} for name, what in names.items()]
 
     async def escalate(self, peer: Peer, hints: Hints, ask: dict[str, Any]) -> ports.Answer:
@@ -279,7 +330,9 @@ class ModelPipeline:
         at = self._way.clock.wall_ns()
         agent = match_agent(held.policy, peer)
         if agent is None:
-            return await self.refuse(peer, Dialect.CHAT, "caller.unknown", "no agent of the policy matches this process")
+            return await self.refuse(
+                peer, Dialect.CHAT, "caller.unknown", "no agent of the policy matches this process"
+            )
         key = ModelCall(Dialect.CHAT, b"", "", False, False, None, shape=Shape())
         session = session_of(agent.name, hints, key) if hints.session else ""
         wanted = read_ask(agent, session, self._sessions.recall(session, at), ask)
@@ -293,18 +346,40 @@ class ModelPipeline:
     async def _grant(self, origin: lines.Origin, policy: Policy, granted: Granted, at_ns: int) -> ports.Answer:
         self._escalations.pay(granted, at_ns)
         task = policy.classes[granted.ask.class_name]
-        reason = Reason("escalation.granted", policy.at("classes", task.name, granted.rule.place), f"{task.tier} to {granted.rule.to}")
-        extra = {"asked": granted.ask.reason, "from": task.tier, "to": granted.rule.to, "quota": granted.quota, "seconds": granted.rule.grant_s}
+        reason = Reason(
+            "escalation.granted",
+            policy.at("classes", task.name, granted.rule.place),
+            f"{task.tier} to {granted.rule.to}",
+        )
+        extra = {
+            "asked": granted.ask.reason,
+            "from": task.tier,
+            "to": granted.rule.to,
+            "quota": granted.quota,
+            "seconds": granted.rule.grant_s,
+        }
         try:
             receipt = await self._way.ledger.append(lines.escalation_line(origin, task.name, "allow", reason, extra))
         except RecordUnavailable as gone:
             self._escalations.refund(granted, at_ns)
             return self._unrecorded(Dialect.CHAT, gone)
         grant: Grant = self._escalations.give(granted, receipt.seq, at_ns)
-        return lines.json_answer(201, receipt, {"grant": grant.id, "class": task.name, "tier": grant.to_tier, "quota": granted.quota, "seconds": granted.rule.grant_s})
+        return lines.json_answer(
+            201,
+            receipt,
+            {
+                "grant": grant.id,
+                "class": task.name,
+                "tier": grant.to_tier,
+                "quota": granted.quota,
+                "seconds": granted.rule.grant_s,
+            },
+        )
 
     def _origin(self, peer: Peer, agent: Agent | None, digest: str | None) -> lines.Origin:
-        return lines.Origin(peer, self._way.new_id(), self._way.clock.wall_ns(), agent.name if agent else None, "", digest)
+        return lines.Origin(
+            peer, self._way.new_id(), self._way.clock.wall_ns(), agent.name if agent else None, "", digest
+        )
 
 
 def _worded(dialect: Dialect, deny: Deny, decision: str) -> ports.Answer:

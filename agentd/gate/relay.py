@@ -81,7 +81,9 @@ class _Flight:
 class Relay:
     """Runs permitted calls and closes their lines."""
 
-    def __init__(self, ledger: ports.Ledger, upstream: ports.Upstream, clock: ports.Clock, spend: Spend, tasks: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, ledger: ports.Ledger, upstream: ports.Upstream, clock: ports.Clock, spend: Spend, tasks: asyncio.TaskGroup
+    ) -> None:
         """`tasks` is the daemon's root group: closing outlives the request that it belongs to."""
         self._ledger = ledger
         self._upstream = upstream
@@ -122,7 +124,9 @@ class Relay:
             return ports.Answer(200, headers, stream=_Stream(self, flight, flight.reply.chunks()))
         return await self._whole(flight, flight.reply, headers)
 
-    async def _whole(self, flight: _Flight, reply: ports.Reply, headers: tuple[tuple[str, str], ...]) -> ports.Answer | Failure:
+    async def _whole(
+        self, flight: _Flight, reply: ports.Reply, headers: tuple[tuple[str, str], ...]
+    ) -> ports.Answer | Failure:
         body = bytearray()
         try:
             async for chunk in reply.chunks():
@@ -155,7 +159,9 @@ class Relay:
         if flight.closed:
             return
         flight.closed = True
-        await asyncio.shield(self._tasks.create_task(self._close(flight, ending, error), name=f"close-{flight.run.permit.receipt.seq}"))
+        await asyncio.shield(
+            self._tasks.create_task(self._close(flight, ending, error), name=f"close-{flight.run.permit.receipt.seq}")
+        )
 
     async def _close(self, flight: _Flight, ending: Ending, error: AgentdError | None) -> None:
         if flight.reply is not None:
@@ -165,7 +171,9 @@ class Relay:
         outcome = self._outcome(flight, ending, error, now)
         line = lines.outcome_line(run.request, run.permit, outcome, self._clock.wall_ns())
         if not await self._try(line):
-            self._tasks.create_task(self._until_written(flight, line, outcome), name=f"outcome-{run.permit.receipt.seq}")
+            self._tasks.create_task(
+                self._until_written(flight, line, outcome), name=f"outcome-{run.permit.receipt.seq}"
+            )
             return
         self._settle(flight, outcome)
 
@@ -284,7 +292,14 @@ def _ending(error: AgentdError) -> Ending:
 
 def _no_answer(facts: ReplyFacts) -> UpstreamFailed:
     if facts.ending is Ending.CUT:
-        return UpstreamFailed("upstream.cut", "the upstream's answer broke off", status=200, retryable=False, answer=Answer.WAIT, billed=True)
+        return UpstreamFailed(
+            "upstream.cut",
+            "the upstream's answer broke off",
+            status=200,
+            retryable=False,
+            answer=Answer.WAIT,
+            billed=True,
+        )
     message = f"the upstream failed while it was answering ({facts.error or 'no reason given'})"
     return UpstreamFailed("upstream.error", message, status=200, retryable=True, answer=Answer.WAIT, billed=True)
 

@@ -98,7 +98,7 @@ class Spend:
     def of(self, budget: Budget, name: str, at_ns: int) -> Used:
         """What one account has used of a budget's window that holds `at_ns`."""
         calendar = budget.window is not Window.SESSION
-        resets = rfc3339(window_end(budget.window.value, at_ns)) if calendar else ""
+        resets = f"{rfc3339(window_end(budget.window.value, at_ns))[:19]}Z" if calendar else ""
         total = self._sums.get((name, budget.window))
         if total is None or not _current(total, budget.window, at_ns):
             return Used(resets=resets)
@@ -121,7 +121,9 @@ class Spend:
 
     def _bump(self, key: tuple[str, Window], start: int, by: tuple[int, int, int]) -> None:
         total = self._sums.get(key)
-        fresh = total is None or (total.start < start and (key[1] is not Window.SESSION or start - total.start > SESSION_TTL_NS))
+        fresh = total is None or (
+            total.start < start and (key[1] is not Window.SESSION or start - total.start > SESSION_TTL_NS)
+        )
         if fresh:
             total = self._sums[key] = _Sum(start)
         elif total is not None and key[1] is not Window.SESSION and total.start > start:

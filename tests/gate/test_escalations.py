@@ -57,7 +57,9 @@ def test_the_quota_pays_and_runs_out_until_the_window_ends() -> None:
 
 def test_a_quota_per_session_counts_each_session_alone() -> None:
     rule = replace(POLICY.classes["implementation"].escalation, window=s.Window.SESSION, quota=1)
-    by = replace(POLICY, classes={**POLICY.classes, "implementation": replace(POLICY.classes["implementation"], escalation=rule)})
+    by = replace(
+        POLICY, classes={**POLICY.classes, "implementation": replace(POLICY.classes["implementation"], escalation=rule)}
+    )
     escalations = Escalations()
     first = escalations.judge(by, ask(), NOON)
     assert isinstance(first, Granted)
@@ -111,6 +113,8 @@ def test_the_record_restores_the_quota_not_the_grants() -> None:
         ({"class": ["implementation"]}, None, "routine", None, ""),
     ],
 )
-def test_reading_an_ask(body: dict[str, object], memory: Memory | None, class_name: str, tier: str | None, reason: str) -> None:
+def test_reading_an_ask(
+    body: dict[str, object], memory: Memory | None, class_name: str, tier: str | None, reason: str
+) -> None:
     made = read_ask(MAIN, "s1", memory, body)
     assert (made.class_name, made.tier, made.reason) == (class_name, tier, reason)

@@ -44,7 +44,7 @@ def test_windows_begin_anew_and_say_when() -> None:
     spend.reserve(MAIN, 70, NOON)
     tomorrow = NOON + 24 * NS_PER_HOUR
     assert spent(spend, at=tomorrow) == 0
-    assert spend.of(DAY, "box", NOON).resets == "2026-09-22T00:00:00.000000Z"
+    assert spend.of(DAY, "box", NOON).resets == "2026-09-22T00:00:00Z"
     spend.reserve(MAIN, 5, tomorrow)
     assert spent(spend, at=tomorrow) == 5
 
@@ -71,7 +71,16 @@ def test_a_session_counts_over_days_and_ends_by_silence() -> None:
 
 def test_the_record_restores_the_sums() -> None:
     spend = Spend()
-    row = {"hour": NOON // NS_PER_HOUR, "agent": "main", "class": "routine", "tier": "economy", "session": "s1", "calls": 2, "tokens": 9, "nusd": 33}
+    row = {
+        "hour": NOON // NS_PER_HOUR,
+        "agent": "main",
+        "class": "routine",
+        "tier": "economy",
+        "session": "s1",
+        "calls": 2,
+        "tokens": 9,
+        "nusd": 33,
+    }
     spend.restore([row, {**row, "hour": row["hour"] - 24, "nusd": 1000}])
     assert spent(spend) == 33
     assert spent(spend, replace(DAY, scope=s.Scope.CLASS), "class:routine") == 33

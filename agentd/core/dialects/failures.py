@@ -43,7 +43,9 @@ _LONG = _Meaning("upstream.too_long", "the request is longer than the model's co
 _INVALID = _Meaning("upstream.invalid", "the upstream finds the request invalid", Answer.INVALID)
 _CONTENT = _Meaning("upstream.content_refused", "the upstream's content rules refuse this request", Answer.DENY)
 _MODEL = _Meaning("upstream.no_model", "the upstream does not have this model", Answer.DENY, True)
-_PRIVATE = _Meaning("upstream.no_private_endpoint", "no provider meets the data and price rules of the policy", Answer.DENY, True)
+_PRIVATE = _Meaning(
+    "upstream.no_private_endpoint", "no provider meets the data and price rules of the policy", Answer.DENY, True
+)
 
 _BY_TYPE: dict[str, _Meaning] = {
     "rate_limit_exceeded": _LIMITED,

@@ -56,7 +56,15 @@ def _unknown(policy: Policy, request: Request) -> Deny:
     peer = request.caller.peer
     facts = f"uid {peer.uid}, gid {peer.gid}, unit {peer.unit or '-'}, executable {peer.exe or '-'}"
     hint = "The operator adds an entry under agents: in the policy that matches one of these facts."
-    return Deny(Reason("caller.unknown", f"agents ({policy.source})", f"no agent of the policy matches this process ({facts})", hint), Answer.UNKNOWN)
+    return Deny(
+        Reason(
+            "caller.unknown",
+            f"agents ({policy.source})",
+            f"no agent of the policy matches this process ({facts})",
+            hint,
+        ),
+        Answer.UNKNOWN,
+    )
 
 
 def _standing(policy: Policy, agent: Agent, facts: Facts) -> Deny | None:
@@ -65,14 +73,23 @@ def _standing(policy: Policy, agent: Agent, facts: Facts) -> Deny | None:
     today = datetime.fromtimestamp(facts.at_ns // NS_PER_S, UTC).date()
     if today > agent.expires:
         message = f"agent {agent.name} expired on {agent.expires.isoformat()}"
-        return Deny(Reason("agent.expired", rule, message, f"Its owner {agent.owner} reviews it and sets a new date under expires:."))
+        return Deny(
+            Reason(
+                "agent.expired",
+                rule,
+                message,
+                f"Its owner {agent.owner} reviews it and sets a new date under expires:.",
+            )
+        )
     halt = next((h for h in facts.halts if h.scope == "box" or (h.scope == "agent" and h.name == agent.name)), None)
     return None if halt is None else _halted(halt)
 
 
 def _halted(halt: Halt) -> Deny:
     what = "everything on this box" if halt.scope == "box" else f"{halt.scope} {halt.name}"
-    hint = "The operator lifts it with: agentctl resume" + ("" if halt.scope == "box" else f" --{halt.scope} {halt.name}")
+    hint = "The operator lifts it with: agentctl resume" + (
+        "" if halt.scope == "box" else f" --{halt.scope} {halt.name}"
+    )
     return Deny(Reason("operator.halt", f"d-{halt.seq}", f"the operator has stopped {what}: {halt.reason}", hint))
 
 
@@ -167,7 +184,10 @@ def _with_model(case: _Case, choice: TierChoice, tier: Tier, model: Model) -> Al
     )
     rule = case.policy.at("classes", case.task.name, case.task.place)
     if lowered:
-        return Allow(Reason("tier.lowered", rule, f"{choice.tier.name} could not serve; {tier.name} is not below the floor"), limits)
+        return Allow(
+            Reason("tier.lowered", rule, f"{choice.tier.name} could not serve; {tier.name} is not below the floor"),
+            limits,
+        )
     return Allow(Reason(choice.code, rule, choice.why), limits)
 
 
@@ -181,5 +201,9 @@ def _over(policy: Policy, budget: Budget, account: str, used: Used, reserved: in
     what = "money" if over_money else "calls" if over_calls else "tokens"
     until = f"resets {used.resets}" if used.resets else f"counts per {budget.window.value}"
     message = f"the {what} limit of {budget.name} ({account}, per {budget.window.value}) is reached, {until}"
-    hint = "Smaller requests may still fit." if over_money and used.spent < (budget.limit or 0) else "Wait for the reset."
-    return Deny(Reason("budget.exhausted", policy.at("budgets", budget.name, budget.place), message, hint), Answer.BUDGET)
+    hint = (
+        "Smaller requests may still fit." if over_money and used.spent < (budget.limit or 0) else "Wait for the reset."
+    )
+    return Deny(
+        Reason("budget.exhausted", policy.at("budgets", budget.name, budget.place), message, hint), Answer.BUDGET
+    )

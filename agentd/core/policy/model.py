@@ -53,9 +53,13 @@ def choose_tier(policy: Policy, agent: Agent, request: Request, classified: Clas
     if facts.grant is not None:
         granted = policy.tiers.get(facts.grant.to_tier)
         if granted is not None and own.rank < granted.rank <= ceiling.rank:
-            return TierChoice(granted, asked, "tier.raised", f"grant {facts.grant.id}", _granted(facts, own, granted))
+            return TierChoice(
+                granted, asked, "tier.raised", f"escalation {facts.grant.id} was granted", _granted(facts, own, granted)
+            )
     if asked is None:
-        return TierChoice(own, None, "tier.default", f"the tier of class {task.name}", _classified(policy, agent, classified, own))
+        return TierChoice(
+            own, None, "tier.default", f"the tier of class {task.name}", _classified(policy, agent, classified, own)
+        )
     return _asked(policy, agent, classified, own, policy.tiers[asked])
 
 
@@ -81,7 +85,9 @@ def _granted(facts: Facts, own: Tier, to: Tier) -> Escalation | None:
     grant = facts.grant
     if grant is None:
         return None
-    return Escalation(EscalationKind.REQUESTED, "agent.requested", grant.reason, own.name, to.name, grant=grant.id)
+    return Escalation(
+        EscalationKind.REQUESTED, "agent.requested", grant.reason, own.name, to.name, grant.quota, grant.id
+    )
 
 
 def _classified(policy: Policy, agent: Agent, classified: Classified, own: Tier) -> Escalation | None:

@@ -68,8 +68,20 @@ _SIGNALS: tuple[_Signal, ...] = (
     ),
     _signal("code.fence", WorkKind.IMPLEMENTATION, 1, r"```|\bdef \w+\(|\bfunction \w+\(|#include|\bimport \w+"),
     _signal("code.file", WorkKind.IMPLEMENTATION, 1, r"\b[\w/-]+\.(py|rs|go|ts|tsx|js|c|cpp|h|java|rb|sh|sql|toml|ya?ml)\b"),
-    _signal("code.trace", WorkKind.IMPLEMENTATION, 2, r"Traceback \(most recent|\bstack trace\b|\bsegfault\b|\bexit (code|status) [1-9]"),
-    _signal("code.run", WorkKind.IMPLEMENTATION, 2, r"\brun (the |all |our )?(tests?|build|linter|migrations?|benchmarks?)\b"),
+    _signal(
+        "code.trace",
+        WorkKind.IMPLEMENTATION,
+        2,
+        r"Traceback \(most recent|\bstack trace\b|"
+        r"\bsegfault\b|\bexit (code|status) [1-9]",
+    ),
+    _signal(
+        "code.run",
+        WorkKind.IMPLEMENTATION,
+        2,
+        r"\brun (the |all |our )?(tests?|build|"
+        r"linter|migrations?|benchmarks?)\b",
+    ),
     _signal(
         "think.verb",
         WorkKind.ANALYSIS,
@@ -83,17 +95,50 @@ _SIGNALS: tuple[_Signal, ...] = (
         r"\b(trade-?offs?|root cause|pros and cons|strategy|architecture|risk assessment|post-?mortem|implications|"
         r"cost-benefit|feasibility|threat model)\b",
     ),
-    _signal("think.design", WorkKind.ANALYSIS, 2, r"\b(design|plan|propose|outline)\b[^.?!\n]{0,60}\b(system|approach|roadmap|plan|migration|protocol|policy)\b"),
-    _signal("think.why", WorkKind.ANALYSIS, 1, r"\bwhy (does|did|is|are|do|would|has|have)\b|\bexplain (why|how)\b|\bstep by step\b"),
-    _signal("chat.thanks", WorkKind.ROUTINE, 2, r"^\W*(thanks?|thank you|ok(ay)?|great|perfect|nice|hi|hello|hey|good (morning|evening|night))\b"),
-    _signal("chat.remind", WorkKind.ROUTINE, 2, r"\b(remind me|set (a |an )?(reminder|timer|alarm)|add .{0,40}to (my|the) (list|calendar))\b"),
-    _signal("chat.quick", WorkKind.ROUTINE, 2, r"^\W*(what('s| is) the (time|date|weather|capital)|what time|when is|which bin|who is|how old)\b"),
-    _signal("chat.short_form", WorkKind.ROUTINE, 2, r"\b(summari[sz]e|tl;?dr|translate|spell-?check|reply to|draft a (short )?(reply|message|email))\b"),
+    _signal(
+        "think.design",
+        WorkKind.ANALYSIS,
+        2,
+        r"\b(design|plan|propose|outline)\b[^.?!\n]{0,60}\b(system|"
+        r"approach|roadmap|plan|migration|protocol|policy)\b",
+    ),
+    _signal(
+        "think.why",
+        WorkKind.ANALYSIS,
+        1,
+        r"\bwhy (does|did|is|are|do|would|has|have)\b|"
+        r"\bexplain (why|how)\b|\bstep by step\b",
+    ),
+    _signal(
+        "chat.thanks",
+        WorkKind.ROUTINE,
+        2,
+        r"^\W*(thanks?|thank you|ok(ay)?|great|perfect|nice|"
+        r"hi|hello|hey|good (morning|evening|night))\b",
+    ),
+    _signal(
+        "chat.remind",
+        WorkKind.ROUTINE,
+        2,
+        r"\b(remind me|set (a |an )?(reminder|timer|alarm)|add .{0,40}to (my|the) (list|calendar))\b",
+    ),
+    _signal(
+        "chat.quick",
+        WorkKind.ROUTINE,
+        2,
+        r"^\W*(what('s| is) the (time|date|weather|capital)|what time|when is|which bin|who is|how old)\b",
+    ),
+    _signal(
+        "chat.short_form",
+        WorkKind.ROUTINE,
+        2,
+        r"\b(summari[sz]e|tl;?dr|translate|spell-?check|reply to|draft a (short )?(reply|message|email))\b",
+    ),
 )  # fmt: skip
 
 _INHERITS = re.compile(
-    r"^(?:\W*(?:yes|yep|yeah|no|nope|ok(ay)?|sure|go( on| ahead)?|continue|proceed|do it|try again|again|next|same( for .{1,40})?|"
-    r"option \w{1,3}|the (first|second|third|last)( one)?|\d{1,2})\b){1,3}\W*$",
+    r"^(?:\W*(?:yes|yep|yeah|no|nope|ok(ay)?|sure|go( on| ahead)?|continue|proceed|do it|try again|again|next|"
+    r"same( for .{1,40})?|option \w{1,3}|the (first|second|third|last)( one)?|\d{1,2})\b){1,3}\W*$",
     re.IGNORECASE,
 )
 

@@ -68,10 +68,14 @@ class ModelUpstream:
         """Make the connection pools."""
         self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=60))
         if self._way.simulator is not None:
-            self._simulated = _session(aiohttp.UnixConnector(self._way.simulator, limit=0, keepalive_timeout=KEEPALIVE_S))
+            self._simulated = _session(
+                aiohttp.UnixConnector(self._way.simulator, limit=0, keepalive_timeout=KEEPALIVE_S)
+            )
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close them."""
         for session in (self._session, self._simulated):
             if session is not None:
@@ -183,13 +187,36 @@ def _headers(dispatch: Dispatch, key: str | None) -> dict[str, str]:
 
 def _unreachable(error: Exception) -> UpstreamFailed:
     kind = type(error).__name__
-    return UpstreamFailed("upstream.unreachable", f"the upstream cannot be reached ({kind})", status=0, retryable=True, answer=Answer.WAIT, retry_after_s=10)
+    return UpstreamFailed(
+        "upstream.unreachable",
+        f"the upstream cannot be reached ({kind})",
+        status=0,
+        retryable=True,
+        answer=Answer.WAIT,
+        retry_after_s=10,
+    )
 
 
 def _timeout() -> UpstreamFailed:
-    return UpstreamFailed("upstream.timeout", "the upstream took too long", status=0, retryable=False, answer=Answer.WAIT, retry_after_s=10, billed=True)
+    return UpstreamFailed(
+        "upstream.timeout",
+        "the upstream took too long",
+        status=0,
+        retryable=False,
+        answer=Answer.WAIT,
+        retry_after_s=10,
+        billed=True,
+    )
 
 
 def _broke(error: Exception) -> UpstreamFailed:
     kind = type(error).__name__
-    return UpstreamFailed("upstream.cut", f"the upstream's answer broke off ({kind})", status=0, retryable=False, answer=Answer.WAIT, retry_after_s=2, billed=True)
+    return UpstreamFailed(
+        "upstream.cut",
+        f"the upstream's answer broke off ({kind})",
+        status=0,
+        retryable=False,
+        answer=Answer.WAIT,
+        retry_after_s=2,
+        billed=True,
+    )

@@ -53,7 +53,9 @@ def test_machine_made_turns_have_their_class(wrapper: str) -> None:
 
 
 def test_a_subagents_task_is_read_as_text() -> None:
-    assert judge(call(shape=Shape(human_text="refactor the parser module", wrapper="subagent"))).name == "implementation"
+    assert (
+        judge(call(shape=Shape(human_text="refactor the parser module", wrapper="subagent"))).name == "implementation"
+    )
 
 
 def test_a_shape_whose_class_the_agent_has_not_does_not_decide() -> None:
@@ -63,7 +65,10 @@ def test_a_shape_whose_class_the_agent_has_not_does_not_decide() -> None:
 
 def test_yes_takes_the_sessions_class() -> None:
     assert judge(call("yes, option 2"), CODING).stage is Stage.SESSION
-    assert (judge(call("option 2"), CODING).name, judge(call("option 2"), CODING).stage) == ("implementation", Stage.SESSION)
+    assert (judge(call("option 2"), CODING).name, judge(call("option 2"), CODING).stage) == (
+        "implementation",
+        Stage.SESSION,
+    )
     assert judge(call("option 2")).stage is Stage.ABSTAINED
 
 
@@ -79,7 +84,13 @@ def test_evidence_is_counts_and_names() -> None:
 
 @pytest.mark.parametrize(
     ("lane", "model", "yes"),
-    [("chat", "chat", True), ("chat", "chat2", False), ("claude-*", "claude-x", True), ("claude-*", "gpt", False), ("a/b", "a/b", True)],
+    [
+        ("chat", "chat", True),
+        ("chat", "chat2", False),
+        ("claude-*", "claude-x", True),
+        ("claude-*", "gpt", False),
+        ("a/b", "a/b", True),
+    ],
 )
 def test_lanes_match_names(lane: str, model: str, yes: bool) -> None:
     assert lane_matches(lane, model) is yes

@@ -23,7 +23,15 @@ def of(name: str, stage: Stage = Stage.LANE) -> Classified:
     return Classified(name, stage, "test")
 
 
-def judge(class_name: str = "routine", *, made=None, using: Facts | None = None, by: s.Policy = POLICY, stage: Stage = Stage.LANE, **hints: str) -> Verdict:
+def judge(
+    class_name: str = "routine",
+    *,
+    made=None,
+    using: Facts | None = None,
+    by: s.Policy = POLICY,
+    stage: Stage = Stage.LANE,
+    **hints: str,
+) -> Verdict:
     return decide(by, request(made, **hints), of(class_name, stage), using or facts())
 
 
@@ -60,7 +68,13 @@ def test_an_expired_agent_is_refused_from_the_day_after() -> None:
 
 @pytest.mark.parametrize(
     ("halt", "refused"),
-    [(("box", ""), True), (("agent", "main"), True), (("agent", "other"), False), (("tier", "economy"), True), (("tier", "frontier"), False)],
+    [
+        (("box", ""), True),
+        (("agent", "main"), True),
+        (("agent", "other"), False),
+        (("tier", "economy"), True),
+        (("tier", "frontier"), False),
+    ],
 )
 def test_a_halt_stops_what_it_names(halt: tuple[str, str], refused: bool) -> None:
     verdict = judge(using=facts(halts=(Halt(*halt, "test", "2026", 7),)))
@@ -70,7 +84,13 @@ def test_a_halt_stops_what_it_names(halt: tuple[str, str], refused: bool) -> Non
 
 
 def test_a_forbidden_field_is_named() -> None:
-    deny = denied(judge(made=call(smuggled=(Smuggled("tools[0].type", "openrouter:web_search", True), Smuggled("models", "x", False)))))
+    deny = denied(
+        judge(
+            made=call(
+                smuggled=(Smuggled("tools[0].type", "openrouter:web_search", True), Smuggled("models", "x", False))
+            )
+        )
+    )
     assert deny.reason.code == "request.forbidden_field"
     assert "tools[0].type" in deny.reason.message
 
@@ -98,7 +118,9 @@ def test_a_class_outside_the_agents_set_is_refused() -> None:
         ("routine", "nonsense", "economy", "tier.default"),
     ],
 )
-def test_what_is_asked_moves_only_within_floor_and_ceiling(class_name: str, asked: str | None, served: str, code: str) -> None:
+def test_what_is_asked_moves_only_within_floor_and_ceiling(
+    class_name: str, asked: str | None, served: str, code: str
+) -> None:
     verdict = allowed(judge(class_name, tier=asked))
     assert (verdict.limits.tier, verdict.reason.code) == (served, code)
 
@@ -108,7 +130,9 @@ def test_a_model_by_name_asks_for_its_tier() -> None:
 
 
 def test_a_floor_lets_a_client_ask_for_less() -> None:
-    floor = replace(POLICY, classes={**POLICY.classes, "analysis": task("analysis", "standard", "frontier", floor="economy")})
+    floor = replace(
+        POLICY, classes={**POLICY.classes, "analysis": task("analysis", "standard", "frontier", floor="economy")}
+    )
     verdict = allowed(judge("analysis", by=floor, tier="economy"))
     assert (verdict.limits.tier, verdict.reason.code) == ("economy", "tier.asked_lower")
 
@@ -124,7 +148,12 @@ def test_a_grant_raises_once_to_its_tier_and_is_recorded_as_an_escalation() -> N
     escalation = verdict.limits.escalation
     assert verdict.limits.tier == "frontier"
     assert escalation is not None
-    assert (escalation.kind, escalation.from_tier, escalation.to_tier, escalation.grant) == (EscalationKind.REQUESTED, "standard", "frontier", "g-9")
+    assert (escalation.kind, escalation.from_tier, escalation.to_tier, escalation.grant) == (
+        EscalationKind.REQUESTED,
+        "standard",
+        "frontier",
+        "g-9",
+    )
 
 
 @pytest.mark.parametrize("to", ["frontier", "gone", "economy"])
@@ -132,7 +161,10 @@ def test_a_grant_beyond_the_ceiling_or_to_nowhere_changes_nothing(to: str) -> No
     assert allowed(judge("routine", using=facts(grant=Grant("g-1", "routine", to, "please")))).limits.tier == "economy"
 
 
-@pytest.mark.parametrize(("stage", "kind"), [(Stage.TEXT, EscalationKind.CLASSIFIED), (Stage.LANE, EscalationKind.REQUESTED), (Stage.CONTINUATION, None)])
+@pytest.mark.parametrize(
+    ("stage", "kind"),
+    [(Stage.TEXT, EscalationKind.CLASSIFIED), (Stage.LANE, EscalationKind.REQUESTED), (Stage.CONTINUATION, None)],
+)
 def test_a_class_above_the_default_is_an_escalation_once(stage: Stage, kind: EscalationKind | None) -> None:
     escalation = allowed(judge("implementation", stage=stage)).limits.escalation
     assert (escalation.kind if escalation else None) is kind
@@ -150,7 +182,10 @@ def test_an_open_loop_keeps_tier_and_model() -> None:
 @pytest.mark.parametrize("kept", ["frontier", "gone"])
 def test_a_loop_that_policy_no_longer_covers_is_decided_anew(kept: str) -> None:
     memory = Memory("routine", kept, "top/one", "or")
-    assert allowed(judge("routine", made=call(shape=Shape(continuation=True)), using=facts(memory=memory))).limits.tier == "economy"
+    assert (
+        allowed(judge("routine", made=call(shape=Shape(continuation=True)), using=facts(memory=memory))).limits.tier
+        == "economy"
+    )
 
 
 # -- data, model, money
@@ -200,7 +235,9 @@ def test_the_output_cap_is_the_least(asked: int | None, cap: int) -> None:
 def test_the_reservation_is_the_worst_case() -> None:
     limits = allowed(judge(made=call(max_output=100))).limits
     tokens = estimate_prompt(request(call()))
-    assert limits.reserved == tokens * 100 + 100 * 400  # 0.10 and 0.40 USD per million are 100 and 400 nano-dollars a token
+    assert (
+        limits.reserved == tokens * 100 + 100 * 400
+    )  # 0.10 and 0.40 USD per million are 100 and 400 nano-dollars a token
 
 
 def budget(name: str, scope: s.Scope, **more: object) -> s.Budget:
@@ -228,7 +265,9 @@ def test_budgets(made: s.Budget, account: str, used: Used, refused: bool) -> Non
     if refused:
         assert (denied(verdict).reason.code, denied(verdict).answer) == ("budget.exhausted", Answer.BUDGET)
     else:
-        assert [charge.account for charge in allowed(verdict).limits.charges] == ([] if "other" in account or "frontier" in account else [account])
+        assert [charge.account for charge in allowed(verdict).limits.charges] == (
+            [] if "other" in account or "frontier" in account else [account]
+        )
 
 
 def test_a_budget_refusal_says_when_it_resets() -> None:
@@ -256,8 +295,17 @@ memories = st.builds(Memory, st.sampled_from(list(POLICY.classes)), names, st.sa
 grants = st.builds(Grant, st.just("g-1"), st.sampled_from(list(POLICY.classes)), names, st.text(max_size=20))
 
 
-@given(st.text(max_size=200), names, st.sampled_from([*PRICES, "code", "chat", "openrouter/auto"]), st.none() | memories, st.none() | grants, st.booleans())
-def test_nothing_that_is_said_exceeds_the_ceiling(text: str, asked: str, model: str, memory: Memory | None, grant: Grant | None, loop: bool) -> None:
+@given(
+    st.text(max_size=200),
+    names,
+    st.sampled_from([*PRICES, "code", "chat", "openrouter/auto"]),
+    st.none() | memories,
+    st.none() | grants,
+    st.booleans(),
+)
+def test_nothing_that_is_said_exceeds_the_ceiling(
+    text: str, asked: str, model: str, memory: Memory | None, grant: Grant | None, loop: bool
+) -> None:
     low = replace(POLICY, agents={"main": replace(POLICY.agents["main"], ceiling="standard")})
     made = call(model=model, shape=Shape(human_text=text, continuation=loop))
     asked_for = request(made, tier=asked)

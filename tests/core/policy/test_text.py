@@ -28,12 +28,17 @@ def test_reads(text: str, kind: WorkKind | None) -> None:
     assert read_text(text).kind is kind
 
 
-@pytest.mark.parametrize("text", ["yes", "Yes!", "ok", "go on", "continue", "option 2", "the second one", "same for the others", "try again", "2"])
+@pytest.mark.parametrize(
+    "text",
+    ["yes", "Yes!", "ok", "go on", "continue", "option 2", "the second one", "same for the others", "try again", "2"],
+)
 def test_has_no_class_of_its_own(text: str) -> None:
     assert inherits(text)
 
 
-@pytest.mark.parametrize("text", ["yes, and then rewrite the parser", "continue with the analysis of the outage please", "two"])
+@pytest.mark.parametrize(
+    "text", ["yes, and then rewrite the parser", "continue with the analysis of the outage please", "two"]
+)
 def test_has_a_class_of_its_own(text: str) -> None:
     assert not inherits(text)
 

@@ -1,0 +1,68 @@
+"""What a decision needs to know besides policy and request: the state of the box at one moment, handed in as values.
+
+Together with (policy, request, class) this makes the verdict reproducible: nothing else votes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agentd.core.accounting.price import Price
+from agentd.core.types.money import Nusd
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the last call of this session was given, so that an open tool loop keeps it."""
+
+    class_name: str
+    tier: str
+    model: str
+    upstream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What an account has used in its current window, open reservations included."""
+
+    spent: Nusd = 0
+    calls: int = 0
+    tokens: int = 0
+    resets: str = ""  # when the window ends, RFC 3339; empty: never
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """An escalation that was granted and not used yet; bound to agent, session and class."""
+
+    id: str  # "g-12"
+    class_name: str
+    to_tier: str
+    reason: str
+    quota: str = ""  # "implementation: 3 of 20 per day"
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """An operator's stop: of the whole box (name empty), one agent, or one tier."""
+
+    scope: str  # "box" | "agent" | "tier"
+    name: str
+    reason: str
+    at: str
+    seq: int  # the line that ordered it
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The state of the box for one decision. `used` holds (budget name, account) pairs; an absent pair used nothing."""
+
+    at_ns: int
+    prices: Mapping[str, Price] = field(default_factory=dict)  # by model id
+    used: Mapping[tuple[str, str], Used] = field(default_factory=dict)
+    escalated: Mapping[str, int] = field(default_factory=dict)  # class -> grants paid in the rule's window
+    memory: Memory | None = None
+    grant: Grant | None = None
+    halts: tuple[Halt, ...] = ()
+    without: frozenset[str] = frozenset()  # models that just failed for this request
+    keys: frozenset[str] = frozenset()  # key names in use; an upstream whose key is missing cannot serve
+    simulated: bool = False  # the simulator stands in for keyed upstreams
