@@ -64,9 +64,9 @@ def settings_from(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Setti
     base = _system_defaults() if system else _user_defaults(environ)
     given = flags.get("config")
     config = Path(given) if given else base.policy.parent / "agentd.yaml"
-    values: dict[str, Any] = dict(_file_values(config, required=bool(given)))
-    base = replace(base, **values)
-    chosen = {
+    from_file: dict[str, Any] = {**_file_values(config, required=bool(given))}
+    base = replace(base, **from_file)
+    chosen: dict[str, Any] = {
         name: _typed(name, flags[name])
         for name in ("policy", "state", "run", "simulate", "new_ledger")
         if flags.get(name)
