@@ -90,11 +90,16 @@ def _read(path: Path) -> tuple[str, State]:
         ) from None
     except OSError as error:
         raise _refused(path, f"it cannot be opened: {error.strerror}", f"let {_whoami()} read it") from None
-    with os.fdopen(descriptor, "rb") as file:
-        before = os.fstat(file.fileno())
+    try:
+        before = os.fstat(descriptor)
         _check(path, before)
-        data = file.read(MAX_BYTES + 1)
-        after = os.fstat(file.fileno())
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+        after = os.fstat(descriptor)
+    except OSError as error:
+        raise _refused(path, f"it cannot be read: {error.strerror}", "see to its disk and directories") from None
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_BYTES:
         raise _refused(path, f"it is larger than {MAX_BYTES // 1024} KiB", "a policy has some hundred lines")
     try:
