@@ -19,10 +19,11 @@ loop: identity must be fixed before the first byte of a request is looked at.
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
-PROC = Path("/proc")
+PROC = "/proc"
 MAX_READ = 65536  # bytes; `stat` and `status` have a few hundred, `cgroup` one line for each hierarchy
 START_FIELD = 22  # of stat(5), counted from 1
 FIRST_FIELD_AFTER_NAME = 3
@@ -84,20 +85,29 @@ def unit_of_path(path: str) -> str | None:
     return f"{outer}:{own}" if own else outer
 
 
-def facts_of(pid: int, proc: Path = PROC) -> ProcessFacts:
-    """Read one process. The caller must make sure that `pid` was the same process all the while."""
-    home = proc / str(pid)
+@contextmanager
+def pinned(pid: int, proc: str = PROC) -> Iterator[str | None]:
+    """A path to the directory of one process, which keeps to that very process: once it is gone nothing can be read there, even
+    if its pid was given to another one. None when there is no such process."""
+    try:
+        descriptor = os.open(f"{proc}/{pid}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def facts_of(home: str) -> ProcessFacts:
+    """Read one process from its `pinned` directory."""
     return ProcessFacts(
-        start_ticks=start_of(pid, proc),
-        euid=parse_euid(_read(home / "status")),
-        unit=parse_unit(_read(home / "cgroup")),
-        exe=_executable(home, proc),
+        start_ticks=parse_start(_read(f"{home}/stat")),
+        euid=parse_euid(_read(f"{home}/status")),
+        unit=parse_unit(_read(f"{home}/cgroup")),
+        exe=_executable(home),
     )
-
-
-def start_of(pid: int, proc: Path = PROC) -> int | None:
-    """The start time of a process in clock ticks since boot, None when there is no such process."""
-    return parse_start(_read(proc / str(pid) / "stat"))
 
 
 def _first_unit(parts: list[str]) -> tuple[str | None, list[str]]:
@@ -109,24 +119,24 @@ def _first_unit(parts: list[str]) -> tuple[str | None, list[str]]:
     return None, []
 
 
-def _executable(home: Path, proc: Path) -> str | None:
+def _executable(home: str) -> str | None:
     """The path of the program, if it means the same file to agentd as to the process."""
-    namespace = _link(home / "ns/mnt")
-    if namespace is None or namespace != _link(proc / "self/ns/mnt"):
+    namespace = _link(f"{home}/ns/mnt")
+    if namespace is None or namespace != _link(f"{PROC}/self/ns/mnt"):
         return None
-    path = _link(home / "exe")
+    path = _link(f"{home}/exe")
     return path if path and path.startswith("/") and path.isprintable() and not path.endswith(DELETED) else None
 
 
-def _link(path: Path) -> str | None:
+def _link(path: str) -> str | None:
     """Where a link of procfs points, None when it may not be read. Bytes that are not UTF-8 come as unprintable characters."""
     try:
-        return str(path.readlink())
+        return os.readlink(path)  # noqa: PTH115 - plain strings: building Path objects would cost as much as the reading
     except OSError:
         return None
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     """A file of procfs as text, empty when it cannot be read. Undecodable bytes become replacement characters."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -134,7 +144,7 @@ def _read(path: Path) -> str:
         return ""
     try:
         return os.read(descriptor, MAX_READ).decode("utf-8", "replace")
-    except OSError:  # ESRCH: the process ended between open and read
+    except OSError:  # the process ended between open and read
         return ""
     finally:
         os.close(descriptor)

@@ -13,6 +13,7 @@ room speak to real sockets, so a change of theirs shows.
 """
 
 import asyncio
+import logging
 import select
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -42,6 +43,9 @@ BUSY = (
     b"Content-Length: %d\r\n\r\n%b" % (len(_BUSY_BODY), _BUSY_BODY)
 )
 """What a connection above the bounds is told, without a handler. Its shape is an error in every dialect."""
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,8 @@ class PeerProtocol(RequestHandler):
         """Name the peer, count it, then begin to read. A peer without a name, or one too many, is turned away."""
         try:
             self._peer = read_peer(transport.get_extra_info("socket"), self.keeper.door)
-        except OSError:
+        except Exception:  # whatever kept us from naming the peer, nobody unnamed is served
+            log.exception("a connection without a known peer was closed")
             self._turn_away(transport, b"")
             return
         self._entered = self.keeper.enter(self)
