@@ -3,7 +3,8 @@
 A digest can only be checked later if the same line always gives the same bytes. So: JSON in UTF-8, keys sorted, no
 spaces, every field present, whole numbers only. A float has several spellings and rounds silently, and a number beyond
 64 bits would be read back differently by the database: both are refused, not bent. Half of a surrogate pair cannot be
-written as UTF-8; it comes from hostile input that must still be recordable, so it is kept visibly, spelled out as its escape.
+written as UTF-8, and the database ends a text at NUL; both come from hostile input that must still be recordable, so they are
+kept visibly, spelled out as their escapes.
 """
 
 from collections.abc import Mapping
@@ -67,7 +68,7 @@ def _clean(value: object, where: str, depth: int) -> object:
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
-        return _text(value)
+        return visible(value)
     if isinstance(value, int):
         return _number(int(value), where)
     if depth >= MAX_DEPTH:
@@ -79,9 +80,11 @@ def _clean(value: object, where: str, depth: int) -> object:
     raise Uncanonical(where, f"is a {type(value).__name__}, and only text, whole numbers, lists and maps are written")
 
 
-def _text(value: str) -> str:
-    """Plain text without halves of surrogate pairs; each is spelled out."""
-    plain = str.__str__(value)
+def visible(text: str) -> str:
+    """The text as it is written: halves of surrogate pairs and NUL spelled out, all else as it is."""
+    plain = str.__str__(text)
+    if "\0" in plain:
+        plain = plain.replace("\0", "\\u0000")
     return plain if plain.isascii() else plain.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -89,7 +92,7 @@ def _key(key: object, where: str) -> str:
     """A map's key, which must be text."""
     if not isinstance(key, str):
         raise Uncanonical(where, f"has a key of type {type(key).__name__}")
-    return _text(key)
+    return visible(key)
 
 
 def _number(value: int, where: str) -> int:

@@ -11,7 +11,7 @@ the chain never holds one.
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from agentd.core.accounting.canonical import Uncanonical, canonical, record_of
+from agentd.core.accounting.canonical import Uncanonical, canonical, record_of, visible
 from agentd.core.accounting.chain import Link, checkpoint_message, digest_of
 from agentd.core.accounting.times import from_rfc3339
 from agentd.core.types.errors import RecordUnavailable
@@ -137,9 +137,8 @@ class Staged:
         return call
 
     def _reserve(self, seq: int, line: Line, hour: int) -> None:
-        account = Account(
-            hour, line.agent or "", line.class_ or "", line.tier or "", line.session or "", line.model or ""
-        )  # fmt: skip
+        names = (line.agent, line.class_, line.tier, line.session, line.model)
+        account = Account(hour, *(visible(name or "") for name in names))
         call = OpenCall(account, line.reserved_nusd or 0)
         self.opened[seq] = call
         delta = self._delta(account)

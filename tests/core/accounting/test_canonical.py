@@ -15,7 +15,7 @@ from agentd.core.types.records import LINE_FIELDS, Kind, Line
 AT = "2026-11-25T10:00:00.000000Z"
 PREV = "0" * 64
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
 LEAVES = st.none() | st.booleans() | st.integers(c.INT_MIN, c.INT_MAX) | TEXT
 TREES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4), max_leaves=12
@@ -55,7 +55,12 @@ def test_the_bytes_are_those_of_sorted_compact_json(record):
 @given(st.text(st.characters(), max_size=20))
 def test_any_text_has_bytes_even_with_halves_of_surrogate_pairs(text):
     body = c.canonical({"a": text})
-    assert json.loads(body)["a"] == text.encode("utf-8", "backslashreplace").decode()
+    assert json.loads(body)["a"] == text.replace("\0", "\\u0000").encode("utf-8", "backslashreplace").decode()
+    assert c.visible(c.visible(text)) == c.visible(text)
+
+
+def test_nul_stays_visible():
+    assert json.loads(c.canonical({"a": "x\0y"})) == {"a": "x\\u0000y"}
 
 
 def test_half_a_surrogate_pair_stays_visible():
