@@ -4,8 +4,8 @@ It reads the record alone (the decision's line, its outcome, the policy version 
 page on an old decision does not change when the box does. What an older or shorter line does not hold is left out, never
 guessed. Values from the record are data: whoever shows the page escapes them.
 
-What is read of `detail`, all of it optional: message, hint, dialect, stream, bytes, turns, tools, client, considered
-[{tier, why}], upstream, max_output, deadline_s, charges ["budget:account" or {budget, account, before_nusd, limit_nusd}],
+What is read of `detail`, all of it optional: message, hint, dialect, stream, bytes, turns, tools, client, after, considered
+[{tier, why}], upstream, max_output, deadline_ms, charges ["budget:account" or {budget, account, before_nusd, limit_nusd}],
 smuggled [text ending in "(refused)" or "(removed)"], dropped [name], answer, retry_after_s; of the outcome's: http,
 cost_source, generation, error, tool_calls, recipients.
 """
@@ -129,6 +129,7 @@ def _asked(case: _Case) -> Iterator[Row]:
     yield from row("tier asked", case.line.get("tier_asked"))
     yield from row("size", ", ".join(f"{key} {detail[key]}" for key in ("bytes", "turns", "tools") if key in detail))
     yield from row("client", detail.get("client"))
+    yield from row("second try", f"after {detail['after']}, which failed" if detail.get("after") else None)
 
 
 def _class(case: _Case) -> Iterator[Row]:
@@ -206,8 +207,8 @@ def _served(case: _Case) -> str:
     parts = [f"{line.get('tier')}: {line.get('model')}"]
     if detail.get("max_output") is not None:
         parts.append(f"at most {detail['max_output']} tokens out")
-    if detail.get("deadline_s") is not None:
-        parts.append(f"within {detail['deadline_s']} s")
+    if isinstance(detail.get("deadline_ms"), int):
+        parts.append(f"within {detail['deadline_ms'] / 1000:g} s")
     if line.get("label"):
         ceiling = f" (the tier takes up to {tier.max_label})" if tier else ""
         parts.append(f"data label {line['label']}{ceiling}")

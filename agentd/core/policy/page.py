@@ -25,6 +25,7 @@ ENDINGS = {
     "cut": "the upstream broke off before its end mark",
     "client_gone": "the agent hung up before the end",
     "timeout": "no end within the deadline",
+    "halted": "cut: an operator stopped it",
     "stopped": "cut by agentd, which was told to stop",
     "unknown": "agentd ended in between; closed by recovery, the reservation is kept",
 }
