@@ -23,11 +23,17 @@ MAX_DEPTH: Final = 2
 """Usage has groups of details, and those have none."""
 
 
+MAX_KEYS: Final = 64
+"""Names that are kept of one group; real usage has about ten."""
+
+
 def merge(known: dict[str, Any], news: object, depth: int = 0) -> None:
     """Take what `news` says into `known`: what is not null wins, group by group."""
     if not isinstance(news, Mapping):
         return
     for key, value in news.items():
+        if key not in known and len(known) >= MAX_KEYS:
+            continue
         if isinstance(value, Mapping) and depth < MAX_DEPTH:
             group = known.setdefault(key, {})
             if isinstance(group, dict):

@@ -107,8 +107,8 @@ HOLDS_CHARS: Final = 4_000
 """How far from either end a wake-up's words are looked for: the conversation to summarise may stand before or behind."""
 
 TITLE: Final = re.compile(
-    r"(?:please )?(?:write|generate|create|suggest) (?:a|an|the) [^.\n]{0,60}\btitle\b"
-    r"[^.\n]{0,60}\b(?:conversation|chat|session|thread)\b",
+    r"(?:please )?(?:write|generate|create|suggest) (?:a|an|the) [^.\n]{0,60}\btitle (?:for|of|that summari[sz]es) "
+    r"(?:this|the|our)(?: following| above)? (?:conversation|chat|session|thread)\b",
     re.IGNORECASE,
 )
 """A request for a title, as chat clients word it."""

@@ -1,0 +1,75 @@
+"""Bodies to test with: short words for the messages of both dialects."""
+
+import json
+from typing import Any
+
+from agentd.core.dialects import grammar
+from agentd.core.types.calls import Dialect, ModelCall
+
+CHAT = grammar(Dialect.CHAT)
+MESSAGES = grammar(Dialect.MESSAGES)
+
+Json = dict[str, Any]
+
+
+def body(messages: list[Json] | None = None, **fields: Any) -> bytes:
+    """A body with these messages, or one that says hello."""
+    return json.dumps({"model": "m", "messages": messages or [user("hello")], **fields}).encode()
+
+
+def chat(*messages: Json, **fields: Any) -> ModelCall:
+    return CHAT.read(body(list(messages), **fields))
+
+
+def anthropic(*messages: Json, **fields: Any) -> ModelCall:
+    return MESSAGES.read(body(list(messages), **fields))
+
+
+def user(*content: str | Json) -> Json:
+    """A user message: text alone, or parts."""
+    if len(content) == 1 and isinstance(content[0], str):
+        return {"role": "user", "content": content[0]}
+    return {"role": "user", "content": [text(part) if isinstance(part, str) else part for part in content]}
+
+
+def assistant(*content: str | Json) -> Json:
+    return {**user(*content), "role": "assistant"}
+
+
+def system(content: str) -> Json:
+    return {"role": "system", "content": content}
+
+
+def text(words: str) -> Json:
+    return {"type": "text", "text": words}
+
+
+def calls(*names: str, **more: Any) -> Json:
+    """A chat assistant message that calls tools."""
+    listed = [{"id": f"c{place}", "type": "function", "function": {"name": name, "arguments": "{}"}} for place, name in enumerate(names)]
+    return {"role": "assistant", "content": None, "tool_calls": listed, **more}
+
+
+def answer(words: str) -> Json:
+    """A chat tool result."""
+    return {"role": "tool", "tool_call_id": "c0", "content": words}
+
+
+def use(name: str) -> Json:
+    """A messages block that calls a tool."""
+    return {"type": "tool_use", "id": "t", "name": name, "input": {"url": "https://example.org"}}
+
+
+def result(*content: str | Json) -> Json:
+    """A messages block with a tool's result."""
+    return {"type": "tool_result", "tool_use_id": "t", "content": user(*content)["content"]}
+
+
+def function(name: str) -> Json:
+    """A chat tool."""
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+
+
+def tool(name: str) -> Json:
+    """A messages tool."""
+    return {"name": name, "input_schema": {"type": "object"}}
