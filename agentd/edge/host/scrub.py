@@ -53,7 +53,7 @@ class ScrubbingFormatter(logging.Formatter):
     """Lets another formatter write the line, traceback and all, and takes the secrets out of what came of it."""
 
     def __init__(self, inner: logging.Formatter, scrub: Scrubber) -> None:
-        """Wrap the formatter of a handler: `handler.setFormatter(ScrubbingFormatter(handler.formatter, keys.scrub))`."""
+        """Wrap the formatter of a handler; `scrub_logs` does it for all of a logger."""
         super().__init__()
         self._inner = inner
         self._scrub = scrub
@@ -61,6 +61,13 @@ class ScrubbingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, scrubbed."""
         return self._scrub(self._inner.format(record))
+
+
+def scrub_logs(scrub: Scrubber, logger: logging.Logger | None = None) -> None:
+    """Let every handler of the root logger (or of `logger`) write scrubbed lines. Call after the handlers are set up."""
+    for handler in (logger or logging.getLogger()).handlers:
+        if not isinstance(handler.formatter, ScrubbingFormatter):
+            handler.setFormatter(ScrubbingFormatter(handler.formatter or logging.Formatter(), scrub))
 
 
 def _forms(value: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import io
 import json
 import logging
 import pickle
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.edge.host.scrub import MIN_FORM_CHARS, Scrubber, ScrubbingFormatter
+from agentd.edge.host.scrub import MIN_FORM_CHARS, Scrubber, ScrubbingFormatter, scrub_logs
 from agentd.edge.host.secret import Secret
 
 VALUE = "sk-or-v1-c4nary/+&=~9f\"\\'"
@@ -136,3 +137,16 @@ def test_log_lines_are_scrubbed_with_their_traceback(scrub: Scrubber) -> None:
     assert line.startswith("agentd failed: [key openrouter]\nTraceback")
     assert "401 for Bearer [key openrouter]" in line
     assert "c4nary" not in line
+
+
+def test_every_handler_of_a_logger_writes_scrubbed_lines(scrub: Scrubber) -> None:
+    logger = logging.Logger("apart")
+    streams = [io.StringIO(), io.StringIO()]
+    for stream, form in zip(streams, (None, logging.Formatter("%(levelname)s %(message)s")), strict=True):
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(form)
+        logger.addHandler(handler)
+    scrub_logs(scrub, logger)
+    scrub_logs(scrub, logger)
+    logger.error("key %s", VALUE)
+    assert [stream.getvalue() for stream in streams] == ["key [key openrouter]\n", "ERROR key [key openrouter]\n"]
