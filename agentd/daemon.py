@@ -49,9 +49,11 @@ from agentd.gate.escalations import Escalations
 from agentd.gate.halts import Halts
 from agentd.gate.operator import OperatorDesk
 from agentd.gate.pipeline import ModelPipeline, Way
+from agentd.gate.refusing import Refuser
 from agentd.gate.relay import Relay, Run
 from agentd.gate.sessions import Sessions
 from agentd.gate.spend import NS_PER_HOUR, Spend
+from agentd.gate.state import State
 from agentd.machine import Machine, budget_rows
 from agentd.settings import AGENTS_GROUP, OPERATORS_GROUP, Settings
 from agentd.simulator.app import simulator_app
@@ -187,19 +189,17 @@ async def _finish(doors: list[DoorServer], seconds: float) -> None:
 
 
 def _pipeline(house: House, relay: Relay) -> ModelPipeline:
-    way = Way(
-        ledger=house.ledger,
+    refuser = Refuser(house.ledger, house.clock, house.policies, lambda: "r-" + secrets.token_hex(8))
+    state = State(
         keys=house.keys,
-        clock=house.clock,
-        policies=house.policies,
         halts=house.halts,
-        relay=relay,
+        spend=house.spend,
+        sessions=Sessions(),
+        escalations=house.escalations,
         prices=house.compiler.prices,
-        new_id=lambda: "r-" + secrets.token_hex(8),
-        secret=house.machine.secret,
         simulated=house.settings.simulate,
     )
-    return ModelPipeline(way, house.spend, Sessions(), house.escalations)
+    return ModelPipeline(Way(refuser, state, relay, house.machine.secret))
 
 
 def _desk(house: House, relay: Relay) -> Desk:

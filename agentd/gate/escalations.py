@@ -43,7 +43,9 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
-class _Live:
+class Live:
+    """A grant that waits to be used, by whom and until when."""
+
     agent: str
     session: str
     grant: Grant
@@ -56,7 +58,7 @@ class Escalations:
     def __init__(self) -> None:
         """Begin with none; `restore` brings the quotas' past."""
         self._paid: list[tuple[int, str, str]] = []  # when, class, session
-        self._live: dict[str, _Live] = {}
+        self._live: dict[str, Live] = {}
 
     def restore(self, lines: Iterable[Mapping[str, Any]]) -> None:
         """Count the grants of the record against their quotas. The grants themselves ended with the last run."""
@@ -119,7 +121,7 @@ class Escalations:
         """Make the grant, named after its line in the record."""
         ask = granted.ask
         grant = Grant(f"g-{seq}", ask.class_name, granted.rule.to, ask.reason, granted.quota)
-        self._live[grant.id] = _Live(ask.agent.name, ask.session, grant, at_ns + granted.rule.grant_s * NS_PER_S)
+        self._live[grant.id] = Live(ask.agent.name, ask.session, grant, at_ns + granted.rule.grant_s * NS_PER_S)
         return grant
 
     def find(self, agent: str, session: str, at_ns: int) -> tuple[Grant, ...]:
@@ -129,9 +131,13 @@ class Escalations:
             live.grant for live in self._live.values() if live.agent == agent and live.session in ("", session)
         )
 
-    def take(self, grant: str) -> None:
-        """Use a grant up, in the same step that decided by it."""
-        self._live.pop(grant, None)
+    def take(self, grant: str) -> Live | None:
+        """Use a grant up, in the same step that decided by it; what comes back is for `put_back`."""
+        return self._live.pop(grant, None)
+
+    def put_back(self, taken: Live) -> None:
+        """Undo `take`: the call that wanted it was not recorded, so it did not happen."""
+        self._live[taken.grant.id] = taken
 
 
 def read_ask(agent: Agent, session: str, memory: Memory | None, body: Mapping[str, Any]) -> Ask:

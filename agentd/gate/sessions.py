@@ -23,7 +23,11 @@ SESSION_HEX = 24
 
 def session_of(agent: str, hints: Hints, call: ModelCall) -> str:
     """The name of the call's session: by the client's own correlation, else by how the conversation began."""
-    key = hints.session or call.shape.conversation
+    return session_named(agent, hints.session or call.shape.conversation)
+
+
+def session_named(agent: str, key: str) -> str:
+    """The name of an agent's session, by what it is correlated by."""
     return hashlib.sha256(f"{agent}\0{key}".encode("utf-8", "surrogatepass")).hexdigest()[:SESSION_HEX]
 
 

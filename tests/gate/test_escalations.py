@@ -83,8 +83,13 @@ def test_a_grant_serves_its_session_once_and_runs_out() -> None:
     assert escalations.find("main", "s1", NOON) == (grant,)
     assert escalations.find("main", "s2", NOON) == ()
     assert escalations.find("other", "s1", NOON) == ()
-    escalations.take("g-12")
+    taken = escalations.take("g-12")
+    assert taken is not None
     assert escalations.find("main", "s1", NOON) == ()
+    assert escalations.take("g-12") is None
+    escalations.put_back(taken)
+    assert escalations.find("main", "s1", NOON) == (grant,)
+    escalations.take("g-12")
     again = escalations.give(granted(escalations), 13, NOON)
     assert escalations.find("main", "s1", NOON + 899 * NS_PER_S) == (again,)
     assert escalations.find("main", "s1", NOON + 900 * NS_PER_S) == ()

@@ -1,0 +1,105 @@
+"""Refusals: each has a line in the record and words in the agent's own dialect.
+
+The one refusal without a line is the one whose reason is that there can be none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agentd.core.dialects import grammar
+from agentd.core.policy.match import match_agent
+from agentd.core.types.callers import Peer
+from agentd.core.types.calls import Dialect
+from agentd.core.types.errors import RecordUnavailable, Unreadable
+from agentd.core.types.records import Line
+from agentd.core.types.verdicts import Answer, Deny, Reason
+from agentd.gate import lines, ports
+from agentd.gate.current import CurrentPolicy
+
+DAEMON_RULE = "agentd"
+"""The rule of a refusal that no policy decides."""
+
+RETRY_S = 5
+"""When a caller may come back to a daemon that cannot serve at the moment."""
+
+ANSWERS = {
+    "request.too_large": Answer.TOO_LARGE,
+    "request.unknown_route": Answer.NOT_FOUND,
+    "daemon.internal": Answer.UNAVAILABLE,
+    "caller.unknown": Answer.UNKNOWN,
+}
+"""How refusals by code are answered; all others are invalid requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuser:
+    """Records a refusal, then puts it into words."""
+
+    ledger: ports.Ledger
+    clock: ports.Clock
+    policies: CurrentPolicy
+    new_id: Callable[[], str]
+
+    async def recorded(self, dialect: Dialect, line: Line, deny: Deny) -> ports.Answer:
+        """Write the line, then word the refusal."""
+        try:
+            receipt = await self.ledger.append(line)
+        except RecordUnavailable as gone:
+            return self.unrecorded(dialect, gone)
+        return worded(dialect, deny, receipt.decision)
+
+    def unrecorded(self, dialect: Dialect, gone: RecordUnavailable) -> ports.Answer:
+        """What a caller is told when nothing can be written down: no, whatever it asked."""
+        message = "agentd cannot write its record and refuses everything until it can"
+        reason = Reason(gone.code, DAEMON_RULE, message, "The operator sees why with: agentctl status")
+        return worded(dialect, Deny(reason, Answer.UNAVAILABLE, RETRY_S), "")
+
+    async def never_a_call(self, peer: Peer, dialect: Dialect, reason: Reason, answer: Answer) -> ports.Answer:
+        """Refuse something that could not be read as a call. A stranger is only told that it is one."""
+        held = self.policies.current
+        agent = match_agent(held.policy, peer) if held else None
+        if held is not None and agent is None:
+            reason, answer = stranger(held.policy.source), Answer.UNKNOWN
+        line = lines.refusal_line(self.origin(peer, agent.name if agent else None), reason)
+        return await self.recorded(dialect, line, Deny(reason, answer))
+
+    async def unreadable(self, peer: Peer, dialect: Dialect, error: Unreadable) -> ports.Answer:
+        """Refuse a body that is no request of its dialect."""
+        return await self.never_a_call(
+            peer, dialect, Reason(error.code, DAEMON_RULE, error.message, error.hint), error.answer
+        )
+
+    async def by_code(self, peer: Peer, dialect: Dialect, code: str, message: str) -> ports.Answer:
+        """Refuse what a door turned away."""
+        return await self.never_a_call(
+            peer, dialect, Reason(code, DAEMON_RULE, message), ANSWERS.get(code, Answer.INVALID)
+        )
+
+    async def unavailable(self, peer: Peer, dialect: Dialect, *, stopping: bool) -> ports.Answer:
+        """Refuse because agentd stops, or has no policy."""
+        if stopping:
+            message = "agentd is stopping and takes no new calls"
+            reason = Reason("daemon.stopping", DAEMON_RULE, message, "Ask again in a moment.")
+        else:
+            message = "agentd has no valid policy and refuses everything"
+            reason = Reason("policy.none", DAEMON_RULE, message, "The operator sees the faults with: agentctl status")
+        line = lines.refusal_line(self.origin(peer, None), reason)
+        return await self.recorded(dialect, line, Deny(reason, Answer.UNAVAILABLE, RETRY_S))
+
+    def origin(self, peer: Peer, agent: str | None, session: str = "") -> lines.Origin:
+        """Who asks, now, under which policy."""
+        held = self.policies.current
+        digest = held.digest if held else None
+        return lines.Origin(peer, self.new_id(), self.clock.wall_ns(), agent, session, digest)
+
+
+def worded(dialect: Dialect, deny: Deny, decision: str) -> ports.Answer:
+    """A refusal in the dialect's own shape."""
+    refusal = grammar(dialect).refusal(deny, decision)
+    return ports.Answer(refusal.status, refusal.headers, refusal.body)
+
+
+def stranger(source: str) -> Reason:
+    """Why a caller that nobody knows gets nothing, whatever it sent."""
+    hint = "The operator adds an entry under agents: in the policy that matches it."
+    return Reason("caller.unknown", f"agents ({source})", "no agent of the policy matches this process", hint)

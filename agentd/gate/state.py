@@ -1,0 +1,80 @@
+"""What the gate itself remembers, as one decision sees it and as one call changes it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from agentd.core.accounting.price import Price
+from agentd.core.policy.facts import Facts, Memory
+from agentd.core.policy.schema import Policy
+from agentd.core.types.calls import Request
+from agentd.core.types.classes import Classified
+from agentd.core.types.verdicts import ModelLimits
+from agentd.gate import ports
+from agentd.gate.escalations import Escalations, Live
+from agentd.gate.halts import Halts
+from agentd.gate.sessions import Sessions
+from agentd.gate.spend import Account, Reservation, Spend
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a call took before it was recorded: money, and perhaps a grant."""
+
+    money: Reservation
+    grant: Live | None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Sums, sessions, grants and halts, and what a decision needs of the world beside them."""
+
+    keys: ports.Keys
+    halts: Halts
+    spend: Spend
+    sessions: Sessions
+    escalations: Escalations
+    prices: Callable[[Policy], Mapping[str, Price]]
+    simulated: bool
+
+    def facts(
+        self, policy: Policy, request: Request, classified: Classified | None, without: frozenset[str] = frozenset()
+    ) -> Facts:
+        """The box as it is now, for one decision. A caller that nobody knows has no history."""
+        at, agent = request.at_ns, request.caller.agent
+        box = Facts(
+            at_ns=at,
+            prices=self.prices(policy),
+            halts=self.halts.active(),
+            without=without,
+            keys=frozenset(self.keys.names()),
+            simulated=self.simulated,
+        )
+        if classified is None or agent is None:
+            return box
+        grants = self.escalations.find(agent, request.session, at)
+        return replace(
+            box,
+            used=self.spend.used(policy, Account(agent, classified.name, "", request.session), at),
+            memory=self.sessions.recall(request.session, at),
+            grant=next((grant for grant in grants if grant.class_name == classified.name), None),
+        )
+
+    def claim(self, request: Request, classified: Classified, limits: ModelLimits) -> Claim:
+        """Take what an allow needs, in the same step in which it was decided."""
+        account = Account(request.caller.agent or "", classified.name, limits.tier, request.session)
+        money = self.spend.reserve(account, limits.reserved, request.at_ns)
+        grant = self.escalations.take(limits.escalation.grant) if limits.escalation is not None else None
+        return Claim(money, grant)
+
+    def give_back(self, claim: Claim) -> None:
+        """Undo a claim whose call was not recorded, and so did not happen."""
+        self.spend.release(claim.money)
+        if claim.grant is not None:
+            self.escalations.put_back(claim.grant)
+
+    def remember(self, request: Request, classified: Classified, limits: ModelLimits) -> Memory | None:
+        """Note what the session was given, for its next call; answers what it was given before."""
+        before = self.sessions.recall(request.session, request.at_ns)
+        given = Memory(classified.name, limits.tier, limits.model, limits.upstream)
+        self.sessions.remember(request.session, given, request.at_ns)
+        return before
