@@ -22,11 +22,8 @@ def codes_of(module_file: str) -> set[str]:
     return {str(first.value) for first in firsts if isinstance(first, ast.Constant)}
 
 
-REFUSALS = sorted(
-    code
-    for code in codes_of(decide_module.__file__) | codes_of(escalations_module.__file__)
-    if not code.startswith("tier.")
-)
+CODES = codes_of(decide_module.__file__) | codes_of(escalations_module.__file__)
+REFUSALS = sorted(code for code in CODES if not code.startswith("tier."))
 
 
 def test_there_are_refusals() -> None:
@@ -38,15 +35,10 @@ def test_each_refusal_has_a_next_step(code: str) -> None:
     assert next_steps({"verdict": "deny", "code": code}, {})
 
 
-@pytest.mark.parametrize(
-    ("code", "family"),
-    [
-        ("budget.exhausted", "budget"),
-        ("budget", "budget"),
-        ("budget.a.b", "budget"),
-        ("agent.expired", "agent.expired"),
-    ],
-)
+FAMILIES = {"budget.exhausted": "budget", "budget": "budget", "budget.a.b": "budget", "agent.expired": "agent.expired"}
+
+
+@pytest.mark.parametrize(("code", "family"), FAMILIES.items())
 def test_the_longest_known_beginning_decides(code: str, family: str) -> None:
     assert advice_for(code) == ADVICE[family]
 

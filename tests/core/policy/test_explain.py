@@ -30,6 +30,9 @@ DIGEST = "ab" * 32
 BUDGET = Budget("box-day", "ops", Scope.BOX, Window.DAY, limit=10**9)
 POLICY = replace(policy(), budgets=(BUDGET,))
 
+RAISED = "class implementation needs an escalation: to frontier, 2 per day"
+CHARGE = {"budget": "b", "account": "box"}
+
 Rows = dict[str, list[str]]
 
 
@@ -131,7 +134,7 @@ def test_without_proof_nothing_is_said_about_it() -> None:
         ("frontier", "heartbeat", "frontier", "class heartbeat stops at economy, whatever is asked"),
         ("frontier", "routine", "frontier", "class routine stops at standard, whatever is asked"),
         ("standard", "routine", "frontier", "class routine is served at economy and has no escalation"),
-        ("frontier", "implementation", "frontier", "above standard class implementation needs an escalation: to frontier, 2 per day"),
+        ("frontier", "implementation", "frontier", f"above standard {RAISED}"),
         ("economy", "implementation", "frontier", "class implementation starts at standard"),
     ],
 )  # fmt: skip
@@ -166,7 +169,7 @@ def test_a_tier_that_could_not_serve_is_left_to_the_rule() -> None:
     [
         ("box-day:session:ab:cd", "box-day (session:ab:cd)"),
         ({"budget": "b", "account": "box"}, "b (box)"),
-        ({"budget": "b", "account": "box", "before_nusd": 10**9, "limit_nusd": 2 * 10**9}, "b (box): $1.00 before, $1.25 after of $2.00"),
+        ({**CHARGE, "before_nusd": 10**9, "limit_nusd": 2 * 10**9}, "b (box): $1.00 before, $1.25 after of $2.00"),
         ({"budget": "b", "account": "box", "before_nusd": 10**9}, "b (box): $1.00 before, $1.25 after"),
     ],
 )  # fmt: skip
@@ -211,6 +214,12 @@ def test_a_retry_time_is_told() -> None:
     line, _ = CASES["budget"]
     page = explain({**line, "detail": {"retry_after_s": 0, "answer": "wait"}}, None, POLICY)
     assert rows_of(page, "Told") == {"as": ["wait"], "again after": ["0 s"]}
+
+
+def test_served_without_label_and_bounds_names_the_model_alone() -> None:
+    line, _ = CASES["open"]
+    page = explain({**line, "label": None, "detail": None}, None, None)
+    assert rows_of(page, "Tier")["served"] == ["economy: small/one"]
 
 
 def test_a_second_try_names_the_first() -> None:
