@@ -48,12 +48,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket. `bound` tells device and inode of the file that we made; None: it is somebody else's to remove."""
+    """A listening socket. `bound` identifies the file that we made; None: it is somebody else's to remove."""
 
     door: Door
     sock: socket.socket
     path: Path | None
-    bound: tuple[int, int] | None = None
+    bound: tuple[int, int, int] | None = None
 
 
 def bind_door(place: Place) -> Listener:
@@ -172,7 +172,7 @@ def _is_served(path: Path) -> bool:
         return True
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    """Device and inode of a file, which no other file has while it exists."""
+def _identity(path: Path) -> tuple[int, int, int]:
+    """Device, inode and change time: a file that took another's place may have its inode, but not its time too."""
     found = path.lstat()
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_ctime_ns

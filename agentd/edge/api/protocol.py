@@ -17,7 +17,7 @@ import logging
 import select
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
@@ -31,7 +31,7 @@ T = TypeVar("T")
 Refuser = Callable[[web.BaseRequest, Peer, str, str], Awaitable[web.StreamResponse]]
 """Words and records the refusal of bytes that are no request: (request, peer, code, message)."""
 
-HALF_CLOSED_TICK_S = 0.5  # how long a call may go on for a client that half closed its socket and then went away
+HALF_CLOSED_TICK_S = 0.1  # how long a call may go on for a client that half closed its socket and then went away
 MAX_HEADER_BYTES = 16 * 1024  # one header line; clients send JSON of some KiB in theirs
 MAX_TOLD = 200  # characters of a parser's complaint that are told: it quotes the client's bytes
 _BUSY_BODY = (
@@ -188,9 +188,10 @@ class PeerProtocol(RequestHandler):
     def _turn_away(self, transport: asyncio.BaseTransport, words: bytes) -> None:
         """Close without reading."""
         self.force_close()
-        if isinstance(transport, asyncio.WriteTransport) and words:
-            transport.write(words)
-        transport.close()
+        writable = cast("asyncio.Transport", transport)  # the transports of uvloop do not inherit from asyncio's
+        if words:
+            writable.write(words)
+        writable.close()
 
     def _start_clock(self) -> None:
         """From now on, the headers have this long."""

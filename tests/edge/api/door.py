@@ -15,8 +15,8 @@ from agentd.core.types.callers import Peer
 from agentd.core.types.calls import Dialect, Hints
 from agentd.edge.api.listen import Listener, Place, bind_door, release
 from agentd.edge.api.models import agent_app
-from agentd.edge.api.protocol import Clocks
-from agentd.edge.api.server import Bounds, DoorServer
+from agentd.edge.api.protocol import CLOCKS, Clocks
+from agentd.edge.api.server import BOUNDS, Bounds, DoorServer
 from agentd.gate.ports import Answer, Arrival
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
@@ -175,7 +175,7 @@ class Client:
 
 
 @asynccontextmanager
-async def opened(gate: Any, clocks: Clocks = Clocks(), bounds: Bounds = Bounds(), app: Any = None) -> AsyncIterator[Door]:
+async def opened(gate: Any, clocks: Clocks = CLOCKS, bounds: Bounds = BOUNDS, app: Any = None) -> AsyncIterator[Door]:
     """A door that serves; closed in its stages afterwards."""
     with tempfile.TemporaryDirectory(prefix="agentd-door-") as folder:
         path = Path(folder) / "run" / "agent.sock"

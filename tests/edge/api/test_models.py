@@ -5,12 +5,12 @@ import json
 import os
 
 import pytest
-from edge.api.door import MODELS, Gate, Stream, get, opened, play, post, streaming
 
 from agentd.core.types.calls import Dialect
 from agentd.edge.api.body import MAX_BODY
 from agentd.edge.api.protocol import Clocks
 from agentd.gate.ports import Answer, Arrival
+from edge.api.door import MODELS, Gate, Stream, get, opened, play, post, streaming
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -65,7 +65,10 @@ def test_hints_come_from_headers_and_credentials_do_not_come_at_all() -> None:
     [
         ("session-id: s1\r\nx-session-id: s2\r\n", "s1"),
         ("x-session-affinity: s3\r\n", "s3"),
-        ("traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        (
+            "traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n",
+            "4bf92f3577b34da6a3ce929d0e0e4736",
+        ),
         ("traceparent: junk\r\n", None),
         (f"session-id: {'x' * 257}\r\n", None),
         ("session-id: a\tb\r\n", None),
@@ -114,7 +117,11 @@ def test_a_client_name_is_plain_or_absent(agent: str) -> None:
         (b"nonsense\r\n\r\n", 400, "request.bad_http"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "request.bad_http"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400, "request.bad_http"),
-        (b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "request.bad_http"),
+        (
+            b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "request.bad_http",
+        ),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", 400, "request.bad_http"),
     ],
 )
@@ -176,7 +183,7 @@ def test_a_websocket_is_answered_with_426_and_the_connection_ends() -> None:
     async def scene() -> None:
         async with opened(Gate()) as door:
             client = await door.connect()
-            upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\r\n"
+            upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\r\n"
             client.send(get("/v1/responses", upgrade))
             reply = await client.reply()
             assert reply.status == 426
@@ -201,7 +208,9 @@ def test_models_in_the_shape_that_the_client_reads() -> None:
     play(scene())
 
 
-@pytest.mark.parametrize("data", [get("/v1/models"), get("/v1/models/chat"), post("/v1/messages/count_tokens", b'{"messages":[]}')])
+@pytest.mark.parametrize(
+    "data", [get("/v1/models"), get("/v1/models/chat"), post("/v1/messages/count_tokens", b'{"messages":[]}')]
+)
 def test_a_caller_to_whom_nothing_is_offered_is_told_nothing(data: bytes) -> None:
     async def scene() -> None:
         gate = Gate(offered=())
@@ -423,7 +432,9 @@ def test_expect_100_continue() -> None:
             assert (await client.reply()).status == 100
             client.send(b"{}")
             assert (await client.reply()).json() == {"length": 2}
-            client.send(b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n")
+            client.send(
+                b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
+            )
             assert (await client.reply()).status == 413
             client.close()
 
@@ -435,9 +446,14 @@ def test_chunked_uploads_and_pipelined_requests() -> None:
         gate = Gate()
         async with opened(gate) as door:
             client = await door.connect()
-            chunked = b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{ \n\r\n1\r\n}\r\n0\r\n\r\n"
+            chunked = b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+            chunked += b"3\r\n{ \n\r\n1\r\n}\r\n0\r\n\r\n"
             client.send(chunked + post("/v1/messages", b"{}") + get("/healthz"))
-            assert [(await client.reply()).body for _ in range(3)] == [b'{"length": 4}', b'{"length": 2}', b'{"status": "ok"}']
+            assert [(await client.reply()).body for _ in range(3)] == [
+                b'{"length": 4}',
+                b'{"length": 2}',
+                b'{"status": "ok"}',
+            ]
             client.close()
         assert [arrival.body for arrival in gate.arrivals] == [b"{ \n}", b"{}"]
 
