@@ -182,7 +182,7 @@ def sockets(patient: Patient) -> Iterator[Check]:
     for socket in patient.vitals.get("sockets", ()):
         yield _socket(socket)
     if not patient.vitals.get("sockets"):
-        yield Check("socket", "warn", "the sockets are not known")
+        yield Check("socket", "warn", "the sockets are not known", "ss -xl; see the daemon's log")
 
 
 def hardening(patient: Patient) -> Iterator[Check]:
@@ -271,7 +271,7 @@ def _socket(socket: SocketVitals) -> Check:
     mode, path = socket.get("mode"), socket.get("path", "?")
     name = f"{socket.get('door', '?')} socket"
     if mode is None:
-        return Check(name, "warn", f"{path}: its mode is not known")
+        return Check(name, "warn", f"{path}: its mode is not known", f"ls -l {path}")
     if mode & 0o007:
         return Check(name, "bad", f"{path} has mode {mode:04o}: everybody may connect", f"chmod o-rwx {path}")
     group = f", group {socket['group']}" if socket.get("group") else ""

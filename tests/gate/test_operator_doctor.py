@@ -1,0 +1,124 @@
+"""The doctor's questions: each with the facts that make it content, worried and alarmed."""
+
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+
+from agentd.core.policy.facts import Halt
+from agentd.core.types.errors import Fault, PolicyRefused
+from agentd.gate import doctor
+from agentd.gate.doctor import DISK_BAD, DISK_WARN, EXPIRY_WARN_DAYS, LAG_WARN_MS, QUESTIONS, Check, Patient, examine
+from builders import NOON, policy
+
+WELL: dict[str, Any] = {
+    "simulate": False,
+    "user_mode": False,
+    "sockets": [{"door": "agent", "path": "/run/agentd/agent.sock", "mode": 0o660, "group": "agentd-agents"}],
+    "upstreams": [{"name": "or", "url": "https://up.example", "breaker": "closed"}],
+    "ledger": ("ok", ""),
+    "signing": True,
+    "state_dir": "/var/lib/agentd",
+    "disk_free": DISK_WARN,
+    "core_dumps_off": True,
+    "clock_synced": True,
+    "loop_lag_ms": 1,
+}
+FAULT = PolicyRefused("policy.yaml", (Fault(3, 5, "tiers", "no such tier", "use economy"),))
+
+
+def patient(**more: Any) -> Patient:
+    """Somebody well, but for what is said."""
+    vitals = {**WELL, **more.pop("vitals", {})}
+    base = Patient(
+        now_ns=NOON,
+        vitals=vitals,  # type: ignore[arg-type]
+        policy=policy(),
+        fault=None,
+        keys=("or",),
+        keyring=("ok", ""),
+        halts=(),
+        last_line_at="2026-09-21T14:13:20.000000Z",
+    )
+    return replace(base, **more)
+
+
+def by_state(checks: tuple[Check, ...], state: str) -> list[str]:
+    return [check.name for check in checks if check.state == state]
+
+
+def test_somebody_well_is_well_and_every_question_that_has_something_to_ask_is_asked() -> None:
+    checks = examine(patient())
+    assert {check.state for check in checks} == {"ok"}
+    assert len(checks) >= len(QUESTIONS) - 4  # expiry, simulate, halts and lag say nothing when all is well
+
+
+def test_a_daemon_that_reports_nothing_is_never_called_well() -> None:
+    checks = examine(replace(patient(), vitals={}, policy=None))
+    said = {check.name: check.state for check in checks}
+    assert said["record"] == "bad"
+    assert said["memory"] == "bad"
+    assert said["policy"] == "bad"
+    assert said["disk"] == "warn"
+    assert said["socket"] == "warn"
+    assert said["signing"] == "warn"
+
+
+CASES: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"vitals": {"ledger": ("record.disk_full", "The disk is full.")}}, "record", "bad", "The disk is full."),
+    ({"vitals": {"disk_free": DISK_WARN - 1}}, "disk", "warn", "MiB free"),
+    ({"vitals": {"disk_free": DISK_BAD - 1}}, "disk", "bad", "MiB free"),
+    ({"policy": None}, "policy", "bad", "everything is refused"),
+    ({"fault": FAULT}, "policy file", "bad", "policy.yaml:3: no such tier"),
+    ({"policy": replace(policy(), reviewed=date(2026, 1, 1))}, "review", "warn", "263 days ago"),
+    ({"keyring": ("keyring.locked", "It is locked.")}, "keyring", "warn", "It is locked."),
+    ({"keys": ()}, "key", "bad", "its models cannot serve"),
+    ({"keys": (), "vitals": {"simulate": True}}, "key", "ok", "needs no key"),
+    ({"vitals": {"signing": False}}, "signing", "warn", "not signed"),
+    ({"vitals": {"simulate": True}}, "upstream mode", "warn", "simulator"),
+    ({"vitals": {"user_mode": True}}, "boundary", "warn", "no boundary"),
+    ({"vitals": {"sockets": [{"door": "operator", "path": "/s", "mode": 0o666}]}}, "operator socket", "bad", "0666"),
+    ({"vitals": {"sockets": [{"door": "operator", "path": "/s"}]}}, "operator socket", "warn", "not known"),
+    ({"vitals": {"core_dumps_off": False}}, "memory", "bad", "core dumps"),
+    ({"last_line_at": "2026-09-21T14:14:00.000000Z"}, "clock", "bad", "before the newest line"),
+    ({"vitals": {"clock_synced": False}}, "clock", "warn", "not synchronised"),
+    ({"vitals": {"clock_synced": None}}, "clock", "ok", "does not stand before"),
+    ({"last_line_at": None}, "clock", "ok", "does not stand before"),
+    ({"vitals": {"upstreams": [{"name": "or", "breaker": "open", "last_error": "timeout"}]}}, "upstream", "bad", "timeout"),
+    ({"vitals": {"upstreams": [{"name": "or", "breaker": "closed", "last_ok": "12:00"}]}}, "upstream", "ok", "last answer 12:00"),
+    ({"halts": (Halt("box", "", "smoke", "now", 3),)}, "halt", "warn", "stopped everything"),
+    ({"halts": (Halt("agent", "main", "loops", "now", 3),)}, "halt", "warn", "stopped agent main"),
+    ({"vitals": {"loop_lag_ms": LAG_WARN_MS + 1}}, "load", "warn", "stalled"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "name", "state", "says"), CASES)
+def test_question(change: dict[str, Any], name: str, state: str, says: str) -> None:
+    found = [check for check in examine(patient(**change)) if check.name == name]
+    assert [check.state for check in found] == [state]
+    assert says in found[0].says
+    assert found[0].cure or state == "ok" or name == "keyring"  # the keyring's own sentence holds its cure
+
+
+@pytest.mark.parametrize(
+    ("days", "state"),
+    [(-1, "bad"), (0, "warn"), (EXPIRY_WARN_DAYS, "warn"), (EXPIRY_WARN_DAYS + 1, None)],
+)
+def test_agents_that_expire(days: int, state: str | None) -> None:
+    expires = date.fromordinal(date(2026, 9, 21).toordinal() + days)
+    made = policy()
+    soon = replace(made, agents={"main": replace(made.agents["main"], expires=expires)})
+    assert [check.state for check in doctor.expiry(patient(policy=soon))] == ([state] if state else [])
+
+
+def test_an_upstream_without_key_asks_for_none() -> None:
+    made = policy()
+    local = replace(made, upstreams={"or": replace(made.upstreams["or"], key=None)})
+    assert list(doctor.keys(patient(policy=local, keys=()))) == []
+
+
+def test_the_cure_of_a_stop_names_what_to_resume() -> None:
+    halts = (Halt("tier", "frontier", "dear", "now", 3), Halt("box", "", "smoke", "now", 4))
+    cures = [check.cure for check in doctor.halts(patient(halts=halts))]
+    assert cures == ['agentctl resume --tier frontier --reason "why"', 'agentctl resume --reason "why"']
