@@ -28,9 +28,9 @@ def outline(fields: dict[str, Any]) -> Outline:
         turn = Turn(ROLES[message["role"]])
         turn.results = turn.role is Role.TOOL
         result.found.extend(inside_messages(Dialect.CHAT, message, where))
-        for part in parts_of(message.get("content"), f"{where}.content"):
+        for index, part in enumerate(parts_of(message.get("content"), f"{where}.content")):
             _take(turn, part)
-            result.found.extend(doors_in(Dialect.CHAT, part, f"{where}.content"))
+            result.found.extend(doors_in(Dialect.CHAT, part, f"{where}.content[{index}]"))
         turn.calls.extend(_calls(message.get("tool_calls")))
         turn.state = _signed(message.get("reasoning_details"))
         result.turns.append(turn)

@@ -29,15 +29,15 @@ def outline(fields: dict[str, Any]) -> Outline:
     """The conversation of a body. Raises `Unreadable`."""
     result = Outline()
     system = Turn(Role.SYSTEM)
-    for part in parts_of(fields.get("system"), "system"):
-        _take(system, part, "system", result.found)
+    for index, part in enumerate(parts_of(fields.get("system"), "system")):
+        _take(system, part, f"system[{index}]", result.found)
     result.system_chars = system.chars
     for place, message in enumerate(messages_of(fields, frozenset(ROLES))):
         where = f"messages[{place}]"
         turn = Turn(ROLES[message["role"]])
         result.found.extend(inside_messages(Dialect.MESSAGES, message, where))
-        for part in parts_of(message.get("content"), f"{where}.content"):
-            _take(turn, part, f"{where}.content", result.found)
+        for index, part in enumerate(parts_of(message.get("content"), f"{where}.content")):
+            _take(turn, part, f"{where}.content[{index}]", result.found)
         result.turns.append(turn)
     return result
 
@@ -64,9 +64,9 @@ def _take(turn: Turn, part: dict[str, Any], where: str, found: list[Smuggled]) -
 def _take_result(turn: Turn, part: dict[str, Any], where: str, found: list[Smuggled]) -> None:
     """A tool's result is counted and never kept: its text is not a person's."""
     inner = Turn(Role.TOOL)
-    for piece in parts_of(part.get("content"), f"{where}.content"):
+    for index, piece in enumerate(parts_of(part.get("content"), f"{where}.content")):
         if piece["type"] != "tool_result":  # results do not nest
-            _take(inner, piece, f"{where}.content", found)
+            _take(inner, piece, f"{where}.content[{index}]", found)
     turn.results = True
     turn.results_last = bool(turn.texts)
     turn.chars += inner.chars

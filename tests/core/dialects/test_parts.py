@@ -1,0 +1,66 @@
+"""Nothing in a message makes the upstream fetch, or look up what it keeps; words about addresses are only words."""
+
+import pytest
+from core.dialects.talk import Json, assistant, body, result, use, user
+
+from agentd.core.dialects import grammar
+from agentd.core.types.calls import Dialect
+
+URL = "https://user:pass@files.example.org/secret/path?token=1"
+SHOWN = "https://files.example.org"
+PNG = "data:image/png;base64,AA"
+
+# dialect, part of a user message, what is refused of it
+PARTS: list[tuple[str, Json, str | None]] = [
+    ("chat", {"type": "image_url", "image_url": {"url": PNG}}, None),
+    ("chat", {"type": "image_url", "image_url": {"url": " DATA:image/png;base64,AA"}}, None),
+    ("chat", {"type": "image_url", "image_url": {"url": URL}}, SHOWN),
+    ("chat", {"type": "image_url", "image_url": {"url": " HTTPS://x.test/a"}}, "HTTPS://x.test"),
+    ("chat", {"type": "image_url", "image_url": URL}, SHOWN),
+    ("chat", {"type": "image_url", "image_url": {"url": "//x.test/a"}}, "an address"),
+    ("chat", {"type": "image_url", "image_url": {"url": "ftp://x.test"}}, "ftp://x.test"),
+    ("chat", {"type": "file", "file": {"filename": "a: b", "file_data": "data:application/pdf;base64,AA"}}, None),
+    ("chat", {"type": "file", "file": {"file_data": "JVBERi0x"}}, None),
+    ("chat", {"type": "file", "file": {"file_data": URL}}, SHOWN),
+    ("chat", {"type": "file", "file": {"file_url": URL}}, SHOWN),
+    ("chat", {"type": "file", "file": {"file_id": "file-1"}}, "a file kept by the upstream"),
+    ("chat", {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}}, None),
+    ("chat", {"type": "video_url", "video_url": {"url": URL}}, SHOWN),
+    ("chat", {"type": "unheard_of", "deep": [[{"list": {"url": [URL]}}]]}, SHOWN),
+    ("chat", {"type": "text", "text": f"see {URL}", "url": URL}, None),
+    ("messages", {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA"}}, None),
+    ("messages", {"type": "image", "source": {"type": "url", "url": URL}}, SHOWN),
+    ("messages", {"type": "image", "source": {"type": "file", "file_id": "f"}}, "a file kept by the upstream"),
+    ("messages", {"type": "document", "source": {"type": "url", "url": URL}}, SHOWN),
+    ("messages", {"type": "document", "source": {"type": "text", "data": f"see: {URL}"}, "title": URL}, None),
+    (
+        "messages",
+        {"type": "document", "source": {"type": "content", "content": [{"type": "image", "source": {"type": "url", "url": URL}}]}},
+        SHOWN,
+    ),
+    ("messages", {"type": "container_upload", "file_id": "f"}, "a file kept by the upstream"),
+    ("messages", result({"type": "image", "source": {"type": "url", "url": URL}}), SHOWN),
+    ("messages", result(f"the page {URL} says"), None),
+]
+
+
+@pytest.mark.parametrize(("where", "part", "refused"), PARTS)
+def test_parts(where: str, part: Json, refused: str | None) -> None:
+    call = grammar(Dialect(where)).read(body([user("q", part)]))
+    assert [(one.what, one.refused) for one in call.smuggled] == ([(refused, True)] if refused else [])
+    assert "secret" not in repr(call.smuggled)
+    assert "pass" not in repr(call.smuggled)
+
+
+def test_the_place_is_named() -> None:
+    call = grammar(Dialect.CHAT).read(body([user("q"), user("r", {"type": "image_url", "image_url": {"url": URL}})]))
+    assert call.smuggled[0].where == "messages[1].content[1].image_url.url"
+
+
+def test_arguments_of_tools_are_the_agents_own_words() -> None:
+    assert grammar(Dialect.MESSAGES).read(body([user("q"), assistant(use("fetch"))])).smuggled == ()
+
+
+def test_a_system_prompt_is_looked_at_too() -> None:
+    picture = {"type": "image", "source": {"type": "url", "url": URL}}
+    assert grammar(Dialect.MESSAGES).read(body(system=[picture])).smuggled[0].refused
