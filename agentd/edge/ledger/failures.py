@@ -79,6 +79,8 @@ _BY_SQLITE: Mapping[int, str] = {
     sqlite3.SQLITE_PERM: "record.read_only",
     sqlite3.SQLITE_BUSY: "record.locked",
     sqlite3.SQLITE_LOCKED: "record.locked",
+    sqlite3.SQLITE_ERROR: "record.damaged",  # our statements are right: a table or a JSON text is not
+    sqlite3.SQLITE_CONSTRAINT: "record.damaged",
     sqlite3.SQLITE_CORRUPT: "record.damaged",
     sqlite3.SQLITE_NOTADB: "record.damaged",
     sqlite3.SQLITE_IOERR: "record.io",

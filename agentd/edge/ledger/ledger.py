@@ -73,9 +73,9 @@ class Ledger:
         self._listeners: dict[int, Listener] = {}
         self._next_listener = 0
         self._recovered = 0
-        setup = Setup(clock, signer, self._open_record, self._tell, self._tell_started)
-        self._writer = Writer(setup)
         self.reader = Reader(directory, self.on_append, signer.public_hex if signer else None)
+        setup = Setup(clock, signer, self._open_record, self._tell, self._tell_started, self.reader.forget)
+        self._writer = Writer(setup)
 
     @classmethod
     @asynccontextmanager

@@ -70,6 +70,7 @@ class Reader:
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="agentd-reader")
         self._closed = False
         self._idle: list[tuple[Identity, sqlite3.Connection]] = []
+        self._generation = 0
 
     async def line(self, seq: int) -> dict[str, Any] | None:
         """One line as it was written, with its digest, or None."""
@@ -152,12 +153,18 @@ class Reader:
         """Hear each durable line, on the event loop; the answer unsubscribes."""
         return self._subscribe(listener)
 
+    def forget(self) -> None:
+        """Give up all connections, from any thread: after a failure the writer must be the first to open the files again,
+        or SQLite goes on with the shared memory of files that are no longer the ones at their names."""
+        self._generation += 1
+        while (connection := self._idle_connection()) is not None:
+            connection[1].close()
+
     async def close(self) -> None:
         """Let readings end and close the connections."""
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
-        while self._idle:
-            self._idle.pop()[1].close()
+        self.forget()
 
     async def _lines(self, where: str, arguments: list[object], newest: int = 1) -> list[dict[str, Any]]:
         def select(tables: Database) -> list[dict[str, Any]]:
@@ -188,6 +195,7 @@ class Reader:
 
     def _with_tables(self, question: Callable[[Database], T]) -> T:
         """On a thread of the pool: answer with a connection to the file that the name stands for now."""
+        generation = self._generation
         there = identity(self._place.database)
         if there is None:
             raise unavailable("record.gone", self._place.directory)
@@ -197,19 +205,26 @@ class Reader:
         except BaseException:  # a connection that failed is not used again
             connection.close()
             raise
-        self._idle.append((there, connection))
+        if generation == self._generation:
+            self._idle.append((there, connection))
+        else:
+            connection.close()
         return answer
 
     def _connection_to(self, there: Identity) -> sqlite3.Connection:
         """An idle connection to this very file, or a new one."""
-        try:
-            found, connection = self._idle.pop()
-        except IndexError:  # asking first would race with the other thread
-            return self._connect()
-        if found == there:
-            return connection
-        connection.close()
+        while (idle := self._idle_connection()) is not None:
+            if idle[0] == there:
+                return idle[1]
+            idle[1].close()
         return self._connect()
+
+    def _idle_connection(self) -> tuple[Identity, sqlite3.Connection] | None:
+        """Take an idle connection; asking first whether there is one would race with the other thread."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _connect(self) -> sqlite3.Connection:
         uri = f"{self._place.database.as_uri()}?mode=ro"

@@ -4,8 +4,8 @@ Durable means: COMMIT in WAL mode at synchronous=FULL has returned, and the file
 that was written to. The second half matters: a removed or replaced file takes writes without any error, so the
 identity of database and write-ahead log is looked at before *and* after each commit.
 
-After any error the connection is given up and opened anew: one way back for every kind of failure, which reads the end of
-the chain from what is really there.
+After any error the writer gives the connection up and opens a new one: one way back for every kind of failure, which reads the
+end of the chain from what is really there.
 """
 
 import contextlib
@@ -78,7 +78,7 @@ class Store:
             return None if blank else self._tip(connection)
 
     def commit(self, staged: Staged) -> None:
-        """Make a transaction durable. When this returns, it is; when it raises, the connection is given up."""
+        """Make a transaction durable. When this returns, it is; when it raises, close the store and open it again."""
         with self._sorted():
             self._still_there()
             connection = self._opened()
@@ -160,12 +160,17 @@ class Store:
 
     @contextlib.contextmanager
     def _sorted(self) -> Iterator[None]:
-        """Turn errors into `RecordUnavailable`, and give up the connection on any."""
+        """Turn errors into `RecordUnavailable`, and leave no transaction half done. Whoever catches it closes the store."""
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            self.close()
+            self._roll_back()
             raise from_error(error, self._place.directory) from error
-        except BaseException:  # whatever it was, a half-done transaction must not stay open
-            self.close()
+        except BaseException:  # whatever it was, a transaction must not stay open
+            self._roll_back()
             raise
+
+    def _roll_back(self) -> None:
+        if self._connection is not None and self._connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):  # SQLite has rolled back by itself, or closing will
+                self._connection.execute("ROLLBACK")

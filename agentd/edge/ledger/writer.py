@@ -77,13 +77,15 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What the writer is given: time, the key, how to open the record, and where to tell of results (from its thread)."""
+    """What the writer is given: time, the key, how to open the record, and whom to tell (from its thread) of results, of the
+    start, and of a failure after which nobody may hold on to the files."""
 
     clock: Clock
     signer: Signer | None
     open: Callable[[], Opened]
     tell: Callable[[Settled], None]
     started: Callable[[Opened | AgentdError], None]
+    failed: Callable[[], None]
 
 
 class Writer:
@@ -221,7 +223,8 @@ class Writer:
             failure = unavailable("record.internal", self._opened.place.directory, f"({type(error).__name__})")
         if self.failure is None or self.failure.code != failure.code:
             log.critical("the record cannot be kept, everything is refused: %s", failure)
-        self._opened.store.close()
+        self._setup.failed()
+        self._opened.store.close()  # last: SQLite saves a write-ahead log that lost its name when the last writer closes
         self.failure = failure
         return failure
 
