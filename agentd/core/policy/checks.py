@@ -68,7 +68,7 @@ def check_matches(reader: Reader, root: Found) -> None:
     for name, agent in root.entries("agents").items():
         for match in agent.items("match"):
             facts = tuple((key, fact.word) for key in FACTS if (fact := match.get(key)) is not None)
-            if not facts:
+            if not facts and not reader.faulty(match):
                 reader.fault(
                     match.mark, match.where, "it matches everybody", "name at least one of uid, gid, unit, exe"
                 )
@@ -226,7 +226,7 @@ def check_budgets(reader: Reader, root: Found) -> None:
             )
     bounded = [b for b in root.entries("budgets").values() if b.text("scope") == "box" and b.get("limit") is not None]
     budgets = root.get("budgets")
-    if budgets is not None and budgets.value and not bounded:
+    if budgets is not None and budgets.value and not bounded and not reader.faulty(budgets):
         hint = "add one like box-day: { owner: ops@example.org, scope: box, window: day, limit: 10.00 }"
         reader.fault(budgets.mark, budgets.where, "nothing bounds what the whole box spends", hint)
 

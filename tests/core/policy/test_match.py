@@ -1,0 +1,80 @@
+"""Who a caller is: every fact named has to be the kernel's, and what is not known matches nothing."""
+
+from dataclasses import replace
+from datetime import date
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.core.policy.match import holds, match_agent
+from agentd.core.policy.schema import Agent, Match, Policy
+from agentd.core.types.callers import Peer
+
+PEER = Peer("agent", uid=1001, gid=2001, pid=7, unit="main.service", exe="/usr/bin/main")
+ROOT = Match(uid=0)
+
+
+def policy(**agents: Match | tuple[Match, ...]) -> Policy:
+    made = {
+        name: Agent(name, "ops", date(2030, 1, 1), m if isinstance(m, tuple) else (m,), "c", ("c",), "t", "l")
+        for name, m in agents.items()
+    }
+    return Policy(1, "ops", date(2026, 1, 1), "", ("l",), made, {}, {}, {})
+
+
+@pytest.mark.parametrize(
+    ("match", "peer", "name"),
+    [
+        (Match(uid=1001), PEER, "main"),
+        (Match(uid=1002), PEER, None),
+        (Match(gid=2001), PEER, "main"),
+        (Match(unit="main.service"), PEER, "main"),
+        (Match(unit="main.servic"), PEER, None),
+        (Match(exe="/usr/bin/main"), PEER, "main"),
+        (Match(exe="/usr/bin"), PEER, None),
+        (Match(uid=1001, unit="main.service"), PEER, "main"),
+        (Match(uid=1001, unit="other.service"), PEER, None),
+        (Match(unit="main.service"), replace(PEER, unit=None), None),
+        (Match(exe="/usr/bin/main"), replace(PEER, exe=None), None),
+        (ROOT, PEER, None),
+        (ROOT, replace(PEER, uid=0), "main"),
+        (Match(), PEER, None),
+        (Match(), replace(PEER, unit=None, exe=None), None),
+    ],
+)
+def test_one_match(match: Match, peer: Peer, name: str | None) -> None:
+    agent = match_agent(policy(main=match), peer)
+    assert (agent and agent.name) == name
+
+
+def test_any_of_several_matches_will_do() -> None:
+    agent = match_agent(policy(main=(Match(uid=5), Match(unit="main.service"))), PEER)
+    assert agent is not None
+
+
+def test_an_agent_without_matches_is_nobody() -> None:
+    assert match_agent(policy(main=()), PEER) is None
+
+
+def test_the_first_in_the_file_wins() -> None:
+    both = policy(narrow=Match(uid=1001, unit="main.service"), wide=Match(uid=1001))
+    assert (match_agent(both, PEER) or both.agents["wide"]).name == "narrow"
+    other = match_agent(both, replace(PEER, unit="x.service"))
+    assert other is not None
+    assert other.name == "wide"
+
+
+def test_no_agents_no_match() -> None:
+    assert match_agent(policy(), PEER) is None
+
+
+@given(st.lists(st.sampled_from(["uid", "gid", "unit", "exe"]), min_size=1, unique=True))
+def test_one_wrong_fact_is_enough(asked: list[str]) -> None:
+    facts = {"uid": PEER.uid, "gid": PEER.gid, "unit": PEER.unit, "exe": PEER.exe}
+    good = Match(**{name: facts[name] for name in asked})  # type: ignore[arg-type]
+    assert holds(good, PEER)
+    for name, wrong in product(asked, (0, "/wrong")):
+        if isinstance(wrong, type(facts[name])):
+            assert not holds(replace(good, **{name: wrong}), PEER)
