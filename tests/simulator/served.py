@@ -56,7 +56,8 @@ def whole(made: Engine, api: str, body: dict[str, Any]) -> dict[str, Any]:
     """The answer in one body, as JSON reads it."""
     answer = serve(made, api, body).answer
     assert answer is not None
-    return json.loads(json.dumps(GRAMMARS[api].whole(answer)))
+    found: dict[str, Any] = json.loads(json.dumps(GRAMMARS[api].whole(answer)))
+    return found
 
 
 def events(frames: list[bytes]) -> list[dict[str, Any]]:

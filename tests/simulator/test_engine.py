@@ -244,7 +244,7 @@ def test_limits_of_a_model() -> None:
 
 
 def test_context_management_wants_first_party() -> None:
-    fields = {"context_management": {"edits": []}, "max_tokens": 10}
+    fields: dict[str, Any] = {"context_management": {"edits": []}, "max_tokens": 10}
     assert whole(engine(), "messages", asked(model=DEAR, **fields))["provider"] == "Anthropic"
     assert "context management" in refused("messages", asked(model=CHEAP, **fields)).message
     assert refused("messages", asked(model=DEAR, provider={"zdr": True}, **fields)).status == 400
@@ -376,3 +376,75 @@ def test_metadata_for_those_who_ask() -> None:
     silent = serve(engine(), "chat", asked()).answer
     assert silent is not None
     assert silent.metadata is None
+
+
+def test_every_part_of_a_chat_prompt_costs_tokens() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    body = {
+        "model": CHEAP,
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}, {"type": "openrouter:web_search"}],
+        "messages": [
+            {"role": "system", "content": "be brief"},
+            {
+                "role": "user",
+                "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 9999}}],
+            },
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "done"}]},
+            {"role": "assistant", "content": None},
+        ],
+    }
+    read = GRAMMARS["chat"].read(body, {})
+    assert [segment.tokens for segment in read.segments] == [15, 8, 6, 1004, 22, 5, 4]
+    assert [tool.name for tool in read.tools] == ["f", "openrouter:web_search"]
+    assert [turn.results for turn in read.turns if turn.role == "tool"] == [("done",)]
+
+
+def test_a_text_part_and_a_string_are_the_same_to_the_cache() -> None:
+    parts = [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]
+    plain, part = (
+        GRAMMARS["messages"].read({"model": DEAR, "messages": [{"role": "user", "content": content}]}, {}).segments[0]
+        for content in ("hi", parts)
+    )
+    assert (plain.text, plain.tokens) == (part.text, part.tokens)
+    assert (plain.mark, part.mark) == (None, "5m")
+
+
+def test_sessions_by_id_by_header_by_key_and_by_beginning() -> None:
+    def session(headers: dict[str, str], **fields: Any) -> str:
+        return GRAMMARS["chat"].read(asked(**fields), headers).session
+
+    assert session({"x-session-id": "h"}, session_id="b", prompt_cache_key="k") == "b"
+    assert session({"x-session-id": "h"}, prompt_cache_key="k") == "h"
+    assert session({}, prompt_cache_key="k") == "k"
+    assert session({}) == session({})
+    assert session({}) != session({}, text="other")
+
+
+def test_messages_tools_without_a_schema_and_empty_messages() -> None:
+    body = {
+        "model": DEAR,
+        "tools": [{"type": "bash_20250124", "name": "bash"}],
+        "messages": [{"role": "user", "content": []}],
+    }
+    read = GRAMMARS["messages"].read(body, {})
+    assert (read.tools[0].name, dict(read.tools[0].schema)) == ("bash", {})
+    assert read.segments[-1].tokens == 4
+
+
+def test_metadata_is_written_in_every_form() -> None:
+    for api in ("chat", "messages"):
+        answer = serve(engine(), api, asked(), x_openrouter_metadata="enabled").answer
+        assert answer is not None
+        assert "openrouter_metadata" in GRAMMARS[api].whole(answer)
+        assert b"openrouter_metadata" in b"".join(GRAMMARS[api].frames(answer))
+
+
+def test_long_lives_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentd.simulator.books.MAX_ENTRIES", 3)
+    monkeypatch.setattr("agentd.simulator.cache.MAX_PREFIXES", 3)
+    made = engine()
+    costs = [whole(made, "chat", asked(f"{LONG} {index}"))["usage"]["cost"] for index in range(10)]
+    assert len(made.books.entries) == 3
+    assert made.books.total == sum(round(cost * 10**9) for cost in costs)
+    assert usage(made, "chat", asked(f"{LONG} 0"))["prompt_tokens_details"]["cached_tokens"] == 0

@@ -280,10 +280,11 @@ def test_on_the_socket_a_client_that_leaves_is_noted(simulator: Path) -> None:
     before = len(books(simulator))
     with open_post(simulator, "chat", asked("[[sim:long 4000]] [[sim:slow 5]]", "openai/gpt-5", stream=True)) as peer:
         assert peer.recv(65536).startswith(b"HTTP/1.1 200")
+    entry = books(simulator)[before]
     for _ in range(1000):
-        entry = books(simulator)[before]
         if entry["cancelled"]:
             break
+        entry = books(simulator)[before]
     assert entry["cancelled"] is True
     assert entry["native_tokens_completion"] < 4000
 

@@ -23,7 +23,7 @@ def test_a_row_becomes_a_price_and_an_entry() -> None:
     }  # fmt: skip
     catalogue = parse_catalogue(file(one=row), "x.json")
     price, entry = catalogue.prices["one"], catalogue.entries["one"]
-    assert per_million(price) == (1, 2)
+    assert per_million(price) == (Decimal(1), Decimal(2))
     assert (price.cache_read, price.cache_write, price.cache_write_1h) == (
         Decimal("1e-7"),
         Decimal("0.00000125"),
