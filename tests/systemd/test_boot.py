@@ -89,27 +89,29 @@ def capable() -> str:
     return f"not installed: {', '.join(missing)}" if missing else ""
 
 
+def installation() -> str:
+    """The commands of the page that tells people how to install, as they stand there."""
+    commands = (CHECKOUT / "systemd/README.md").read_text().split("```sh\n")[1].split("```")[0]
+    return commands.replace("YOU", "daemon")
+
+
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    """A box in which agentd is installed and its sockets listen; nothing else of it runs yet."""
+    """A box in which agentd is installed as `systemd/README.md` says; its sockets listen, and nothing else of it runs."""
     if why := capable():
         pytest.skip(why)
     box = Box(tmp_path_factory.mktemp("box"))
-    for path in (*UNITS.glob("*.service"), *UNITS.glob("*.socket")):
-        box.put(f"/etc/systemd/system/{path.name}", path.read_text())
-    for name, mode in (("keyring-is-open", 0o755), ("keyring-seal", 0o755), ("keyring-bus.conf", 0o644)):
-        box.put(f"/usr/lib/agentd/{name}", (UNITS / name).read_text(), mode)
-    for kind in ("sysusers.d", "tmpfiles.d"):
-        box.put(f"/usr/lib/{kind}/agentd.conf", (UNITS / kind / "agentd.conf").read_text())
     box.put("/etc/systemd/system/agentd.service.d/simulate.conf", SIMULATE)
-    box.put("/etc/agentd/policy.yaml", (CHECKOUT / "etc/policy.yaml").read_text())
+    for part in ("systemd", "etc"):
+        box.bind(CHECKOUT / part, f"/src/{part}")
     box.put("/opt/agentd/bin/agentd", PROGRAM, 0o755)
     box.put("/opt/agentd/ask.py", ASK)
     box.bind(CHECKOUT / "agentd", "/opt/agentd/lib/checkout/agentd")
     box.bind(Path(sysconfig.get_paths()["purelib"]), "/opt/agentd/lib/packages")
     try:
         box.start()
-        box.run("systemctl", "start", "agentd.socket", "agentd-operator.socket")
+        box.run("sh", "-euxc", "cd /src\n" + installation())
+        box.run("systemctl", "stop", "agentd.service", "agentd-keyring.service")
         yield box
     finally:
         box.stop()
@@ -214,6 +216,18 @@ def test_not_even_root_may_use_the_keyrings_bus(box: Box) -> None:
         "org.freedesktop.secrets"
         in box.run("setpriv", "--reuid", "agentd", "--regid", "agentd", "--clear-groups", *command).stdout
     )
+
+
+def test_a_keyring_whose_bus_dies_comes_back_by_itself(box: Box) -> None:
+    daemon = show(box, "MainPID")
+    wait = """
+kill -KILL $(systemctl show agentd-keyring-bus -p MainPID --value)
+setpriv --reuid agentd --regid agentd --clear-groups /usr/lib/agentd/keyring-is-open
+"""
+    box.run("sh", "-c", wait)
+    status, body = operator(box, "PUT", "/operator/v1/keys/openrouter", json.dumps({"value": canaries.CANARY}))
+    assert status == 200, body
+    assert show(box, "MainPID") == daemon
 
 
 def test_a_reload_is_told_to_the_manager_and_keeps_the_process(box: Box) -> None:

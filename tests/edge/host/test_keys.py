@@ -308,6 +308,8 @@ def test_credentials_of_a_unit_are_a_keyring(tmp_path: Path, monkeypatch: pytest
         assert ring.health()[0] == "ok", "read-only is not ill"
         assert await load_signer(ring) is None
         assert await code_of(ring.delete("openrouter")) == "keyring.read_only"
+        (tmp_path / SIGNING_KEY).write_text("5a" * 32)
+        assert await load_signer(ring) is not None
 
     asyncio.run(story())
 
