@@ -1,5 +1,6 @@
 """Sockets: modes and groups, what stands in the way, and what is removed at the end."""
 
+import fcntl
 import grp
 import os
 import socket
@@ -168,6 +169,15 @@ def test_two_daemons_that_start_together_do_not_share_a_socket(place: Place) -> 
     assert len(won) == 1
     assert {outcome for outcome in outcomes if isinstance(outcome, str)} <= {"listen.in_use", "listen.starting"}
     release(won[0])
+
+
+def test_a_daemon_that_is_just_starting_is_waited_for_by_nobody(place: Place) -> None:
+    place.path.parent.mkdir()
+    descriptor = os.open(place.path.parent, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert refused(place).code == "listen.starting"
+    os.close(descriptor)
+    release(bind_door(place))
 
 
 def test_release_removes_our_socket_and_only_ours(place: Place) -> None:

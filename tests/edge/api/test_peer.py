@@ -1,5 +1,6 @@
 """Who is at the other end: real processes that exit, hand over their socket, or become another program; and odd /proc text."""
 
+import errno
 import os
 import socket
 import struct
@@ -192,6 +193,44 @@ def test_a_peer_of_another_pid_namespace_has_no_facts(door: socket.socket) -> No
 def test_a_socket_without_a_peer_is_an_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as tcp, pytest.raises(OSError, match="not available"):
         read_peer(SilentKernel(tcp), "agent")
+
+
+@pytest.mark.parametrize("why", [errno.ESRCH, errno.EINVAL, errno.ENODATA])
+def test_a_kernel_that_says_the_process_is_gone_is_believed(door: socket.socket, why: int) -> None:
+    class Gone(OldKernel):
+        def getsockopt(self, level: int, option: int, size: int) -> bytes:
+            if option == SO_PEERPIDFD:
+                raise OSError(why, "gone")
+            return super().getsockopt(level, option, size)
+
+    with socket.socket(socket.AF_UNIX) as mine:
+        mine.connect(door.getsockname())
+        accepted, _ = door.accept()
+        assert read_peer(OldKernel(accepted), "agent").start_ticks is not None
+        assert read_peer(Gone(accepted), "agent") == Peer("agent", os.geteuid(), os.getegid(), os.getpid())
+        accepted.close()
+
+
+def test_a_pid_that_was_given_to_another_process_lends_no_facts(door: socket.socket) -> None:
+    other = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
+
+    class Reused(OldKernel):
+        """Names a process that lives, while the one that connected is gone."""
+
+        def getsockopt(self, level: int, option: int, size: int) -> bytes:
+            if option == SO_PEERPIDFD:
+                return self._sock.getsockopt(level, option, size)
+            return super().getsockopt(level, option, size)
+
+    process = client(door, "")
+    accepted, _ = door.accept()
+    process.stdin.close()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert read_peer(Reused(accepted, pid=other.pid), "agent") == Peer("agent", os.geteuid(), os.getegid(), other.pid)
+    other.communicate()
+    process.wait()
+    process.stdout.close()
+    accepted.close()
 
 
 def test_a_pinned_directory_never_shows_another_process() -> None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from agentd.core.types.callers import Peer
-from agentd.edge.api import protocol
+from agentd.edge.api import protocol, server
 from agentd.edge.api.body import Bodies
 from agentd.edge.api.protocol import Clocks
 from agentd.edge.api.server import Bounds, connection_of, peer_of
@@ -292,6 +292,26 @@ def test_a_call_that_runs_is_cancelled_once_even_when_the_cut_follows() -> None:
             assert done.is_set()
 
     play(scene())
+
+
+def test_work_that_does_not_end_is_told_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "CUT_SECONDS", 0.05)
+
+    async def scene() -> None:
+        stream = Stream([b"data: 1\n\n"], held=True)
+        stream.may_close.clear()
+        async with opened(Gate(streaming(stream))) as door:
+            client = await door.connect()
+            client.send(post("/v1/messages"))
+            await stream.waiting.wait()
+            await door.server.cut()
+            stream.may_close.set()
+            client.close()
+
+    play(scene())
+    assert "1 pieces of work did not end" in caplog.text
 
 
 def test_a_user_may_make_us_hold_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
