@@ -1,0 +1,188 @@
+"""The sums of money and tokens are those of the lines: in the hour of the decision, kept when the cost is unknown."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentd.core.accounting.chain import ORIGIN, Verifier
+from agentd.core.types.errors import AgentdError
+from agentd.core.types.records import Kind, Line
+from agentd.edge.ledger.ledger import Ledger
+from agentd.edge.ledger.staging import Staged, Tip, genesis
+from edge.ledger.lines import HOUR, HOUR_NS, NOON, Clock, decision, outcome, run
+
+AT = genesis("", "2026-09-21T14:13:20.000000Z", None, None).at
+
+
+async def played(directory, *steps):
+    """Write decisions and outcomes; an int in `steps` is a decision's place, with what becomes of it."""
+    async with Ledger.open(directory, Clock()) as ledger:
+        receipts = []
+        for step in steps:
+            if isinstance(step, Line):
+                receipts.append(await ledger.append(step))
+            else:
+                place, more = step
+                await ledger.append(outcome(receipts[place].seq, **more))
+        assert await ledger.reader.recompute_spend() == []
+        return {
+            by: await ledger.reader.spend(by, HOUR)
+            for by in ("class", "tier", "model", "agent", "session", "day", "hour")
+        }, (await ledger.reader.accounts())
+
+
+def of(rows, name):
+    return next(row for row in rows if row["name"] == name)
+
+
+def test_a_reservation_becomes_a_cost(tmp_path):
+    sums, _ = run(played(tmp_path, decision(), decision(class_="routine"), (0, {})))
+    assert of(sums["class"], "implementation") == {
+        "name": "implementation",
+        "calls": 1,
+        "prompt_tokens": 100,
+        "completion_tokens": 20,
+        "cached_tokens": 60,
+        "tokens": 120,
+        "reserved_nusd": 0,
+        "cost_nusd": 300,
+    }
+    assert of(sums["class"], "routine")["reserved_nusd"] == 1_000
+    assert of(sums["class"], "routine")["cost_nusd"] == 0
+
+
+def test_an_unknown_cost_keeps_the_reservation(tmp_path):
+    sums, accounts = run(played(tmp_path, decision(), (0, {"cost_nusd": None, "tokens": None})))
+    assert (sums["tier"][0]["reserved_nusd"], sums["tier"][0]["cost_nusd"], sums["tier"][0]["tokens"]) == (1_000, 0, 0)
+    assert accounts[0]["nusd"] == 1_000
+
+
+def test_a_call_that_cost_nothing_is_not_an_unknown_cost(tmp_path):
+    sums, _ = run(played(tmp_path, decision(), (0, {"cost_nusd": 0})))
+    assert (sums["tier"][0]["reserved_nusd"], sums["tier"][0]["cost_nusd"]) == (0, 0)
+
+
+def test_only_allows_are_counted(tmp_path):
+    sums, accounts = run(played(tmp_path, decision(verdict="deny"), decision(verdict="ask")))
+    assert (sums["class"], accounts) == ([], [])
+
+
+def test_an_outcome_is_booked_in_the_hour_of_its_decision(tmp_path):
+    late = NOON + 5 * HOUR_NS
+    sums, accounts = run(played(tmp_path, decision(), decision(late), (0, {"at": decision(late).at})))
+    assert [(row["name"], row["cost_nusd"], row["reserved_nusd"]) for row in sums["hour"]] == [
+        (HOUR, 300, 0),
+        (HOUR + 5, 0, 1_000),
+    ]
+    assert [(row["hour"], row["nusd"], row["tokens"], row["calls"]) for row in accounts] == [
+        (HOUR, 300, 120, 1),
+        (HOUR + 5, 1_000, 0, 1),
+    ]
+    assert [row["name"] for row in sums["day"]] == ["2026-09-21"]
+
+
+def test_the_dearest_come_first_and_days_in_order(tmp_path):
+    days = [decision(NOON + n * 24 * HOUR_NS, model=f"m{n}", reserved_nusd=n) for n in (2, 0, 1)]
+    sums, _ = run(played(tmp_path, *days))
+    assert [row["name"] for row in sums["model"]] == ["m2", "m1", "m0"]
+    assert [row["name"] for row in sums["day"]] == ["2026-09-21", "2026-09-22", "2026-09-23"]
+
+
+def test_what_lies_before_is_left_out(tmp_path):
+    async def conversation():
+        async with Ledger.open(tmp_path, Clock()) as ledger:
+            await ledger.append(decision())
+            return await ledger.reader.spend("class", HOUR + 1), await ledger.reader.accounts(HOUR + 1)
+
+    assert run(conversation()) == ([], [])
+
+
+def test_spending_by_something_unknown_is_an_error(tmp_path):
+    async def conversation():
+        async with Ledger.open(tmp_path, Clock()) as ledger:
+            await ledger.reader.spend("1; DROP TABLE spend", 0)
+
+    with pytest.raises(ValueError, match="class"):
+        run(conversation())
+
+
+def test_a_sum_that_was_touched_shows(tmp_path):
+    import sqlite3
+
+    run(played(tmp_path, decision(), (0, {}), decision(class_="routine")))
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute("UPDATE spend SET cost_nusd = 7 WHERE class = 'implementation'")
+        connection.execute("DELETE FROM spend WHERE class = 'routine'")
+    connection.close()
+
+    async def conversation():
+        async with Ledger.open(tmp_path, Clock()) as ledger:
+            return await ledger.reader.recompute_spend()
+
+    found = run(conversation())
+    assert ("cost_nusd", 7, 300) in [(row["column"], row["kept"], row["lines"]) for row in found]
+    assert {row["account"]["class"] for row in found} == {"implementation", "routine"}
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["allow", "deny", "outcome", "wild", "checkpoint"]),
+        st.integers(0, 30),
+        st.none() | st.integers(0, 10**15),
+        st.integers(0, 2),
+    ),
+    max_size=30,
+)
+
+
+def line(step, opened):
+    what, place, amount, hour = step
+    at = NOON + hour * HOUR_NS
+    if what in {"allow", "deny"}:
+        return decision(at, verdict=what, reserved_nusd=amount, class_=f"c{place % 3}")
+    if what == "checkpoint":
+        return Line(kind=Kind.CHECKPOINT, at=decision(at).at)
+    target = place if what == "wild" else (opened[place % len(opened)] if opened else place)
+    return outcome(target, at, cost_nusd=amount, tokens={"prompt": place, "completion": None, "cached": 0})
+
+
+@given(STEPS, st.lists(st.integers(1, 8), min_size=1, max_size=6))
+def test_whatever_is_staged_in_whatever_batches_makes_a_chain_and_sums_that_fit(steps, sizes):
+    """In any order, with wild outcomes among them, split into any batches: refused lines leave no trace at all."""
+    tip, rows, sums, opened = Tip("l", ORIGIN, {}), [], {}, []
+    staged = Staged(tip)
+    staged.add(genesis("l", AT, None, None))
+    left, turn = sizes[0], 0
+    for step in steps:
+        before = (len(staged.rows), staged.tip.link, {key: list(value) for key, value in staged.deltas.items()})
+        try:
+            row = staged.add(line(step, opened))
+        except AgentdError:
+            assert (
+                len(staged.rows),
+                staged.tip.link,
+                {key: list(value) for key, value in staged.deltas.items()},
+            ) == before
+            continue
+        if step[0] == "allow":
+            opened.append(row.seq)
+        left -= 1
+        if left == 0:
+            tip, staged, turn = commit(staged, rows, sums), None, turn + 1
+            staged, left = Staged(tip), sizes[turn % len(sizes)]
+    tip = commit(staged, rows, sums)
+    verifier = Verifier()
+    for row in rows:
+        verifier.feed(row.seq, row.body, row.digest)
+    report = verifier.finish()
+    assert report.intact, report.findings
+    assert report.open_count == len(tip.open)
+    assert sum(delta[0] for delta in sums.values()) == len(opened)
+    assert all(amount >= 0 for delta in sums.values() for amount in delta)
+
+
+def commit(staged, rows, sums):
+    rows += staged.rows
+    for account, delta in staged.deltas.items():
+        sums[account] = [a + b for a, b in zip(sums.get(account, [0] * len(delta)), delta, strict=True)]
+    return staged.settled()
