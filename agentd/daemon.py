@@ -37,6 +37,7 @@ from agentd.edge.host.keys import KeyRing
 from agentd.edge.host.limits import hardening
 from agentd.edge.host.notify import Notifier, watchdog_interval
 from agentd.edge.host.pulse import Beat, Pulse
+from agentd.edge.host.scrub import scrub_logs
 from agentd.edge.host.signals import Signals
 from agentd.edge.host.signing import Signer, load_signer
 from agentd.edge.host.watch import PolicyWatch, read_policy_file
@@ -109,6 +110,7 @@ async def _build(stack: AsyncExitStack, settings: Settings, clock: SystemClock, 
     catalogue = await asyncio.to_thread(load_catalogue)
     compiler = Compiler(catalogue.prices)
     keys = KeyRing()
+    scrub_logs(keys.scrub)
     signer = await load_signer(keys)
     if settings.new_ledger:
         aside = await asyncio.to_thread(begin_anew, settings.state, settings.new_ledger, clock.wall_ns(), signer)

@@ -30,7 +30,12 @@ def upstream(tmp_path: Path) -> Iterator[upstreams.Upstream]:
 
 
 def body_of(word: str, *, stream: bool) -> bytes:
-    asked = {"model": "chat", "stream": stream, "max_tokens": 50, "messages": [{"role": "user", "content": f"[[sim:long 30]] word {word}"}]}
+    asked = {
+        "model": "chat",
+        "stream": stream,
+        "max_tokens": 50,
+        "messages": [{"role": "user", "content": f"[[sim:long 30]] word {word}"}],
+    }
     return json.dumps(asked).encode()
 
 
@@ -51,7 +56,9 @@ def hammer(door: Path, name: str, stop: threading.Event, sent: dict[str, bytes])
 
 def run_and_kill(daemon: daemons.Daemon, turn: int, chance: random.Random, sent: dict[str, bytes]) -> None:
     stop = threading.Event()
-    clients = [threading.Thread(target=hammer, args=(daemon.agent_socket, f"{turn}-{n}", stop, sent)) for n in range(CLIENTS)]
+    clients = [
+        threading.Thread(target=hammer, args=(daemon.agent_socket, f"{turn}-{n}", stop, sent)) for n in range(CLIENTS)
+    ]
     for client in clients:
         client.start()
     stop.wait(chance.uniform(0.005, LONGEST_S))

@@ -50,7 +50,18 @@ class Upstream:
 def start(home: Path, *flags: str) -> Upstream:
     """Start one under a directory and wait until it says where it listens."""
     log = home / "upstream.jsonl"
-    command = [sys.executable, "-m", "agentd.simulator", "--tcp", "127.0.0.1:0", "--key", KEY, "--log", str(log), *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "agentd.simulator",
+        "--tcp",
+        "127.0.0.1:0",
+        "--key",
+        KEY,
+        "--log",
+        str(log),
+        *flags,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=REPO)
     said = process.stdout.readline() if process.stdout else ""
     address = said.split()[-1].removeprefix("http://").split("/")[0]
