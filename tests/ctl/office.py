@@ -48,6 +48,7 @@ NOW = from_rfc3339("2026-11-25T10:00:00Z")
 POLICY_FILE = Path(__file__).parents[2] / "etc" / "policy.yaml"
 AGENT = Peer("agent", uid=1001, gid=1001, pid=4242, start_ticks=77, unit="openclaw.service", exe="/usr/bin/node")
 WAIT_S = 20.0
+PRICES = load_catalogue().prices
 
 
 class SteppingClock:
@@ -112,7 +113,7 @@ def parse(text: str, source: str) -> Policy:
 def compile_policy(text: str, source: str) -> Policy:
     """As the daemon does it: parsed, and its tests judged."""
     policy = parse(text, source)
-    faults = run_tests(policy, load_catalogue().prices)
+    faults = run_tests(policy, PRICES)
     if faults:
         raise PolicyRefused(source, faults)
     return policy
@@ -127,7 +128,9 @@ def usual_vitals() -> dict[str, Any]:
         "simulate": False,
         "user_mode": True,
         "in_flight": 0,
-        "sockets": [{"door": "operator", "path": "/run/agentd/operator.sock", "mode": 0o660, "group": "agentd-operators"}],
+        "sockets": [
+            {"door": "operator", "path": "/run/agentd/operator.sock", "mode": 0o660, "group": "agentd-operators"}
+        ],
         "upstreams": [{"name": "openrouter", "url": "https://openrouter.ai/api/v1", "breaker": "closed"}],
         "counters": {},
         "ledger": ("ok", ""),
@@ -223,7 +226,6 @@ class Office:
         await asyncio.to_thread(release, listener)
 
     def _desk(self, ledger: Ledger) -> Desk:
-        catalogue = load_catalogue()
         return Desk(
             ledger=ledger,
             reader=ledger.reader,
@@ -233,10 +235,10 @@ class Office:
             clock=self.clock,
             vitals=lambda: self.vitals,  # type: ignore[arg-type,return-value]  # tests change it freely
             used=lambda: self.budgets,
-            judge=lambda given: judged_view(judge(self.policies.current.policy, given, catalogue.prices)),  # type: ignore[union-attr]
+            judge=lambda given: judged_view(judge(self.policies.current.policy, given, PRICES)),  # type: ignore[union-attr]
             read_policy=parse,
             try_policy=compile_policy,
-            prices=catalogue.prices,
+            prices=PRICES,
             recompute=ledger.reader.recompute_spend,
         )
 
@@ -253,7 +255,7 @@ class Office:
         held = self.policies.current
         assert held is not None
         stranger = "uid" in given
-        judged = judge(held.policy, given if stranger else {"agent": "main", **given}, load_catalogue().prices)
+        judged = judge(held.policy, given if stranger else {"agent": "main", **given}, PRICES)
         peer = replace(AGENT, uid=given["uid"], unit=None) if stranger else AGENT
         request = replace(
             judged.request,
