@@ -71,6 +71,10 @@ _BY_ERRNO: Mapping[int, str] = {
     errno.EACCES: "record.read_only",
     errno.EPERM: "record.read_only",
     errno.ENOENT: "record.gone",
+    errno.EEXIST: "record.unsafe",
+    errno.ENOTDIR: "record.unsafe",
+    errno.EISDIR: "record.unsafe",
+    errno.ELOOP: "record.unsafe",
 }
 
 _BY_SQLITE: Mapping[int, str] = {

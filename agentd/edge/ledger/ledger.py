@@ -34,6 +34,9 @@ MAX_WAITING = 4_096
 APPEND_TIMEOUT_S = 10.0
 """A disk that takes longer is as good as none. The line may still be written; its call is then closed, unmade."""
 
+CLOSE_TIMEOUT_S = 20.0
+"""How long the end of the writer is waited for: a hanging disk must not keep agentd from stopping."""
+
 STUCK_S = 15
 """No progress for so long with lines waiting: the writer hangs in the disk."""
 
@@ -153,12 +156,16 @@ class Ledger:
         self._closed = True
         self._writer.stop()
         await self.reader.close()  # first, so that the writer's is the last connection and can tidy up
-        await asyncio.to_thread(self._writer.join)
+        await asyncio.to_thread(self._writer.join, CLOSE_TIMEOUT_S)
+        if self._writer.alive:
+            log.error("the disk hangs: the record was not sealed; what was acknowledged is durable")
 
     async def _queued(self, job: Job, future: "asyncio.Future[T]") -> T:
         """Queue a job and wait for its end, within bounds."""
         if self._closed:
             raise unavailable("record.closed", self._directory)
+        if not self._writer.alive:
+            raise unavailable("record.internal", self._directory, "Its thread has ended; restart agentd.")
         if self._pending >= MAX_WAITING:
             raise unavailable("record.overloaded", self._directory)
         self._pending += 1

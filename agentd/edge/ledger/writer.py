@@ -126,9 +126,9 @@ class Writer:
         """Ask the thread to finish what is queued, seal the chain and end."""
         self._queue.put(None)
 
-    def join(self) -> None:
-        """Wait for the thread's end. Blocks: not for the loop."""
-        self._thread.join()
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread's end, at most so long. Blocks: not for the loop."""
+        self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:

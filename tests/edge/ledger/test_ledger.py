@@ -311,6 +311,53 @@ def test_after_closing_there_is_no_record(tmp_path):
     assert names == ["ledger.db", "ledger.head", "lock"], "nothing is left in the write-ahead log"
 
 
+def test_a_writer_that_died_is_a_no_at_once(tmp_path):
+    async def conversation():
+        async with Ledger.open(tmp_path, Clock()) as ledger:
+            ledger._writer.stop()
+            await asyncio.to_thread(ledger._writer.join, 30)
+            with pytest.raises(RecordUnavailable) as refused:
+                await ledger.append(decision())
+            return refused.value.code, ledger.health()[0]
+
+    assert run(conversation()) == ("record.internal", "record.internal")
+
+
+def test_a_disk_that_hangs_does_not_keep_agentd_from_stopping(tmp_path, monkeypatch, caplog):
+    held = Held(monkeypatch)
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT_S", 0.01)
+
+    async def conversation():
+        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
+            waiting = group.create_task(ledger.append(decision()))
+            await asyncio.to_thread(held.reached.wait, 30)
+            await ledger.close()
+            held.gate.set()
+            await asyncio.to_thread(ledger._writer.join, 30)
+            return (await waiting).seq
+
+    assert run(conversation()) == 2
+    assert "not sealed" in caplog.text
+
+
+def test_opening_can_be_given_up(tmp_path):
+    codes = set()
+
+    async def conversation():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0), Ledger.open(tmp_path, Clock()):
+                raise RuntimeError("not reached")
+        while True:  # the thread lets go of the lock when it notices
+            try:
+                async with Ledger.open(tmp_path, Clock()) as ledger:
+                    return (await ledger.append(decision())).seq
+            except RecordUnavailable as error:
+                codes.add(error.code)
+
+    assert run(conversation()) >= 2
+    assert codes <= {"record.in_use"}
+
+
 def test_what_is_queued_at_closing_is_still_written(tmp_path):
     async def conversation():
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:

@@ -96,6 +96,12 @@ def test_anything_but_a_plain_file_in_its_place_is_refused(tmp_path, name, kind)
     assert not target.exists() or target.read_bytes() == b"precious"
 
 
+def test_a_state_directory_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "state").write_text("")
+    assert refusal(tmp_path / "state").code == "record.unsafe"
+    assert refusal(tmp_path / "state" / "below").code == "record.unsafe"
+
+
 @pytest.mark.root
 def test_files_of_somebody_else_are_refused(tmp_path):
     run(write(tmp_path))
