@@ -57,7 +57,7 @@ def compile_text(text: str, source: str) -> Policy:
     """Good texts begin with "good"; the rest of the line is the change."""
     if not text.startswith("good"):
         raise PolicyRefused(source, (Fault(3, 5, "tiers", f"bad: {text[:9]}", "mend it"),))
-    return replace(EMPTY, change=text.split("\n")[0][5:], source=source)
+    return replace(EMPTY, change=text.split("\n", maxsplit=1)[0][5:], source=source)
 
 
 def fresh(record: Record | None = None) -> tuple[CurrentPolicy, Record]:

@@ -310,7 +310,7 @@ def check_upstreams(reader: Reader, root: Found) -> None:
                 "write an address like https://openrouter.ai/api/v1, or http://127.0.0.1:11434/v1",
             )
         key = upstream.get("key")
-        if upstream.text("kind") == "openrouter" and key is None and upstream.get("kind") is not None:
+        if upstream.text("kind") == "openrouter" and key is None and not reader.faulty(upstream):
             reader.fault(upstream.mark, upstream.where, "OpenRouter serves nobody without a key", "add key: openrouter")
 
 

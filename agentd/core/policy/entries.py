@@ -44,6 +44,7 @@ TIER_NAME = Ref("tiers")
 CLASS_NAME = Ref("classes")
 UNIT = Text("a whole unit name, like openclaw.service", r"[A-Za-z0-9:_.@\\-]+\.(service|scope)")
 PATH = Text("an absolute path, like /usr/bin/openclaw", r"/.*")
+NOT_ASKED = "not asked"
 WINDOW = Choice(tuple(window.value for window in Window))
 
 
@@ -60,10 +61,17 @@ MATCH = Record(
             Account(),
             "User the process runs as. `self` is whoever runs agentd: for trials only.",
             "uid: openclaw",
+            absent=NOT_ASKED,
         ),
-        Key("gid", Account(group=True), "Primary group the process runs as.", "gid: agents"),
-        Key("unit", UNIT, "systemd unit the process runs in.", "unit: openclaw.service"),
-        Key("exe", PATH, "Executable. An interpreter needs a second fact beside it.", "exe: /usr/local/bin/claude"),
+        Key("gid", Account(group=True), "Primary group the process runs as.", "gid: agents", absent=NOT_ASKED),
+        Key("unit", UNIT, "systemd unit the process runs in.", "unit: openclaw.service", absent=NOT_ASKED),
+        Key(
+            "exe",
+            PATH,
+            "Executable. An interpreter needs a second fact beside it.",
+            "exe: /usr/local/bin/claude",
+            absent=NOT_ASKED,
+        ),
     ),
 )
 
