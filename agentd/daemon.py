@@ -70,6 +70,11 @@ PAST_LINES = 100_000
 
 HOUSEKEEPING_S = 30.0
 
+CONNECT = """connect an agent:
+  Claude Code   ANTHROPIC_UNIX_SOCKET={agent} ANTHROPIC_BASE_URL=http://agentd.invalid ANTHROPIC_AUTH_TOKEN=agentd claude
+  anything      curl --unix-socket {agent} http://agentd/v1/models"""
+"""What a trial says about itself. The token is none: who calls is the kernel's word."""
+
 
 @dataclass(frozen=True, slots=True)
 class House:
@@ -357,11 +362,19 @@ def _life_line(kind: Kind, clock: SystemClock, settings: Settings) -> Line:
 
 
 def _ready(house: House, listeners: list[Listener]) -> None:
-    paths = ", ".join(str(listener.path) for listener in listeners)
-    upstream = "the built-in simulator" if house.settings.simulate else "the policy's upstreams"
+    settings = house.settings
+    upstream = "the built-in simulator" if settings.simulate else "the policy's upstreams"
     if not hardening().sealed:
         log.warning("this process could be dumped: core dumps are not off")
     if house.policies.current is None:
-        log.error("no valid policy: everything is refused until %s is mended", house.settings.policy)
+        log.error("no valid policy: everything is refused until %s is mended", settings.policy)
+    missing = sorted(set(_key_names(house.policies)) - set(house.keys.names()))
+    if missing and not settings.simulate:
+        log.warning("no key %s: store it with `agentctl key set %s`, or try --simulate", missing[0], missing[0])
+    if settings.user_mode:
+        log.info("trial: agent and operator share a uid here, which is no boundary between them")
+        for line in CONNECT.format(agent=settings.agent_socket).splitlines():
+            log.info("%s", line)
+    paths = ", ".join(str(listener.path) for listener in listeners)
     log.info("ready: serving on %s, upstream is %s", paths, upstream)
     house.notify(READY="1", STATUS=f"serving, upstream is {upstream}")

@@ -131,5 +131,5 @@ def _typed(name: str, value: object) -> object:
     except ValueError:
         pass
     raise SettingsRefused(
-        "settings.type", f"setting {name} cannot be {value!r}", "docs/policy.md lists what each takes."
+        "settings.type", f"setting {name} cannot be {value!r}", "docs/architecture.md lists what each takes."
     )
