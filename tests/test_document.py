@@ -49,7 +49,8 @@ def test_a_tree_knows_where_everything_stood() -> None:
         ("yes", "yes"), ("no", "no"), ("on", "on"), ("off", "off"), ("y", "y"), ("tRUE", "tRUE"),
         ("1:30", "1:30"), ("1_000", "1_000"), ("0b1", "0b1"), (".inf", ".inf"), (".nan", ".nan"), ("1e9999", "1e9999"),
         ("2027-06-30", date(2027, 6, 30)), ("2027-02-30", "2027-02-30"), ("2027-6-30", "2027-6-30"),
-        ("2027-06-30 10:00:00", "2027-06-30 10:00:00"), ("9" * 40, "9" * 40), ("9" * 40 + ".0", "9" * 40 + ".0"), ("1e999", "1e999"), ("=", "="), ("<<", "<<"),
+        ("2027-06-30 10:00:00", "2027-06-30 10:00:00"), ("9" * 40, "9" * 40),
+        ("9" * 40 + ".0", "9" * 40 + ".0"), ("1e999", "1e999"), ("=", "="), ("<<", "<<"),
     ],
 )  # fmt: skip
 def test_values_are_what_they_look_like(text: str, value: object) -> None:
@@ -160,7 +161,7 @@ def test_size_depth_and_number_are_bounded() -> None:
     fine = "[" * MAX_DEPTH + "]" * MAX_DEPTH
     assert faults(f"{fine}\n...\n") == []
     assert "too many values" in faults(f"[{'1,' * (MAX_NODES + 1)}]\n...\n")[0][2]
-    assert "nested too deeply" in str(faults("[" * 100_000))
+    assert read("[" * 100_000)[0] is None
 
 
 @given(st.text(max_size=300))
@@ -176,11 +177,16 @@ def test_any_punctuation_gives_a_tree_or_a_fault(text: str) -> None:
     assert all(fault.line >= 1 and fault.column >= 1 for fault in found)
 
 
-@given(st.recursive(
-    st.integers(-99, 99) | st.booleans() | st.text(alphabet="abc :#'\"\\{}[],\n", max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet="abc", min_size=1, max_size=4), inner, max_size=3),
-    max_leaves=12,
-))  # fmt: skip
+@given(
+    st.recursive(
+        st.integers(-99, 99) | st.booleans() | st.text(alphabet="abc :#'\"\\{}[],\n", max_size=8),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.text(alphabet="abc", min_size=1, max_size=4), inner, max_size=3)
+        ),
+        max_leaves=12,
+    )
+)
 def test_json_is_read_back_as_it_is(value: object) -> None:
     import json
 

@@ -37,7 +37,12 @@ OTHER = "      - { id: other/one, upstream: far }\n"
         ),
         ("max_output: 500", "max_output: 600", ["classes.routine: max_output 500 -> 600"], []),
         ("deadline: 60s", "deadline: 30s", [], ["classes.routine: deadline 60s -> 30s"]),
-        ("tier: low, max_output: 500", "tier: high, max_output: 500", ["classes.routine: tier low -> high", "classes.routine: ceiling low -> high"], []),
+        (
+            "tier: low, max_output: 500",
+            "tier: high, max_output: 500",
+            ["classes.routine: tier low -> high", "classes.routine: ceiling low -> high"],
+            [],
+        ),
         ("quota: 3", "quota: 4", ["classes.hard: escalation quota 3 -> 4"], []),
         ("grant: 15m", "grant: 10m", [], ["classes.hard: escalation grant 900s -> 600s"]),
         ("window: day, grant", "window: hour, grant", ["classes.hard: escalation window day -> hour"], []),
@@ -45,13 +50,18 @@ OTHER = "      - { id: other/one, upstream: far }\n"
         ("limit: 2.50", "limit: 3.00", ["budgets.box: limit $2.50 -> $3.00"], []),
         ("calls: 10, ", "", ["budgets.rare: calls 10 -> none"], []),
         ("tokens: 1000", "tokens: 999", [], ["budgets.rare: tokens 1000 -> 999"]),
-        ("of: high, window: hour", "of: high, window: day", ["budgets.rare: counts tier high per hour -> tier high per day"], []),
+        (
+            "of: high, window: hour",
+            "of: high, window: day",
+            ["budgets.rare: counts tier high per hour -> tier high per day"],
+            [],
+        ),
         ("of: high, ", "", ["budgets.rare: counts tier high per hour -> tier each per hour"], []),
         (RARE, "", ["budgets.rare: removed"], []),
         ("days: 200", "days: 190", ["retention: days 200 -> 190"], []),
         ("days: 200", "days: 400", [], ["retention: days 200 -> 400"]),
     ],
-)  # fmt: skip
+)
 def test_each_limit(old: str, new: str, widened: list[str], narrowed: list[str]) -> None:
     before, after = parse(GOOD), parse(good(old, new))
     assert summarise_change(before, after) == Change(tuple(widened), tuple(narrowed))

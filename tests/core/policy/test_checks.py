@@ -29,7 +29,12 @@ def test_the_good_text_is_good() -> None:
             "agents.main.default_class",
             '"rotine" is not among `classes`',
         ),
-        ("classes: [routine, hard]", "classes: [routine, herd]", "agents.main.classes[1]", '"herd" is not among `classes`'),
+        (
+            "classes: [routine, hard]",
+            "classes: [routine, herd]",
+            "agents.main.classes[1]",
+            '"herd" is not among `classes`',
+        ),
         ("    label: private", "    label: privat", "agents.main.label", '"privat" is not among `labels`'),
         (SMALL, "{ id: small/one, upstream: fra }", "tiers.low.models[0].upstream", '"fra" is not among `upstreams`'),
         ("floor: low", "floor: lwo", "classes.hard.floor", '"lwo" is not among `tiers`'),
@@ -85,7 +90,12 @@ def test_the_good_text_is_good() -> None:
             "classes.hard.floor",
             "the floor high is above the class's tier low",
         ),
-        ("escalation: { to: high", "escalation: { to: low", "classes.hard.escalation.to", "tier low is not above the class's own, low"),
+        (
+            "escalation: { to: high",
+            "escalation: { to: low",
+            "classes.hard.escalation.to",
+            "tier low is not above the class's own, low",
+        ),
         (
             "    ceiling: high\n    max_output",
             "    max_output",
@@ -93,7 +103,12 @@ def test_the_good_text_is_good() -> None:
             "tier high is above the class's ceiling, low",
         ),
         # lanes
-        ("lanes: [code]", "lanes: [code, chat]", "classes.hard.lanes[1]", '"chat" never counts: lane "chat" of class routine takes it first'),
+        (
+            "lanes: [code]",
+            "lanes: [code, chat]",
+            "classes.hard.lanes[1]",
+            '"chat" never counts: lane "chat" of class routine takes it first',
+        ),
         (
             "lanes: [code]",
             "lanes: [small-big]",
@@ -114,7 +129,12 @@ def test_the_good_text_is_good() -> None:
         (RARE, "rare: { owner: a, scope: box, window: hour }", "budgets.rare", "it limits nothing"),
         (RARE, RARE.replace("of: high", "of: hihg"), "budgets.rare.of", '"hihg" is not among `tiers`'),
         (RARE, RARE.replace("scope: tier", "scope: box"), "budgets.rare.of", "scope box has no names to choose from"),
-        (RARE, RARE.replace("scope: tier", "scope: session"), "budgets.rare.of", "scope session has no names to choose from"),
+        (
+            RARE,
+            RARE.replace("scope: tier", "scope: session"),
+            "budgets.rare.of",
+            "scope session has no names to choose from",
+        ),
         (
             RARE,
             RARE.replace("window: hour", "window: session"),
@@ -136,14 +156,34 @@ def test_the_good_text_is_good() -> None:
             "tiers.low.models[1].id",
             '"home:8b" has no price: no catalogue lists the models of such an upstream',
         ),
-        (SMALL, "{ id: 'small/one:nitro', upstream: far }", "tiers.low.models[0].id", '"small/one:nitro" lets the upstream pick endpoint and price'),
+        (
+            SMALL,
+            "{ id: 'small/one:nitro', upstream: far }",
+            "tiers.low.models[0].id",
+            '"small/one:nitro" lets the upstream pick endpoint and price',
+        ),
         (SMALL, "{ id: '~small/latest', upstream: far }", "tiers.low.models[0].id", None),
         (SMALL, "{ id: '@preset/x', upstream: far }", "tiers.low.models[0].id", None),
         (SMALL, "{ id: top/one, upstream: far }", "tiers.high.models[0].id", '"top/one" stands in tier low already'),
         # addresses
-        (NEAR, NEAR.replace("http://127.0.0.1:11434/v1", "http://example.org"), "upstreams.near.url", "plain http to a name lets others read prompts"),
-        (NEAR, NEAR.replace("127.0.0.1:11434", "8.8.8.8"), "upstreams.near.url", "plain http to a public address lets others read prompts"),
-        (NEAR, NEAR.replace("127.0.0.1:11434/v1", "192.168.0.2, key: k"), "upstreams.near.url", "plain http would show the key to the network"),
+        (
+            NEAR,
+            NEAR.replace("http://127.0.0.1:11434/v1", "http://example.org"),
+            "upstreams.near.url",
+            "plain http to a name lets others read prompts",
+        ),
+        (
+            NEAR,
+            NEAR.replace("127.0.0.1:11434", "8.8.8.8"),
+            "upstreams.near.url",
+            "plain http to a public address lets others read prompts",
+        ),
+        (
+            NEAR,
+            NEAR.replace("127.0.0.1:11434/v1", "192.168.0.2, key: k"),
+            "upstreams.near.url",
+            "plain http would show the key to the network",
+        ),
         (NEAR, NEAR.replace("http://127.0.0.1:11434/v1", "https://x.org/v1?a=b"), "upstreams.near.url", None),
         (NEAR, NEAR.replace("http://127.0.0.1:11434/v1", "ftp://x.org"), "upstreams.near.url", None),
         (", key: openrouter }", " }", "upstreams.far", "OpenRouter serves nobody without a key"),
@@ -158,7 +198,7 @@ def test_the_good_text_is_good() -> None:
             'another test is called "strangers get nothing"',
         ),
     ],
-)  # fmt: skip
+)
 def test_each_rule(old: str, new: str, where: str, message: str | None) -> None:
     faults = faults_of(good(old, new))
     assert [fault.where for fault in faults] == [where]
@@ -192,8 +232,16 @@ def test_what_is_fine(old: str, new: str) -> None:
 
 @pytest.mark.parametrize(
     "exe",
-    ["/bin/sh", "/usr/bin/bash", "/usr/bin/python3.11", "/usr/bin/node", "/usr/bin/env", "/usr/bin/perl", "/lib64/ld-linux-x86-64.so.2"],
-)  # fmt: skip
+    [
+        "/bin/sh",
+        "/usr/bin/bash",
+        "/usr/bin/python3.11",
+        "/usr/bin/node",
+        "/usr/bin/env",
+        "/usr/bin/perl",
+        "/lib64/ld-linux-x86-64.so.2",
+    ],
+)
 def test_an_interpreter_alone_says_nothing(exe: str) -> None:
     assert said(good(MATCH, f"match: [{{ exe: {exe} }}]")) == [
         ("agents.main.match[0].exe", f'"{exe}" runs anybody\'s programs')
