@@ -34,12 +34,10 @@ def _or_memory(before: Callable[..., bool]) -> Callable[..., bool]:
 
 def _names_memory(subject: Any) -> bool:
     """Whether a path, a descriptor or an open file stands for one of the kernel's tables."""
-    name = getattr(subject, "name", subject)
-    if isinstance(name, int):
+    named = subject if isinstance(subject, str | bytes | os.PathLike) else getattr(subject, "name", subject)
+    if isinstance(named, int):
         try:
-            name = os.readlink(f"/proc/self/fd/{name}")
+            named = os.readlink(f"/proc/self/fd/{named}")
         except OSError:
             return False
-    if not isinstance(name, str | bytes | os.PathLike):
-        return False
-    return os.fsdecode(name).startswith(MEMORY)
+    return isinstance(named, str | bytes | os.PathLike) and os.fsdecode(named).startswith(MEMORY)

@@ -174,5 +174,7 @@ def test_enforcement_without_decision_and_record_does_not_type_check(tmp_path: P
     file.write_text(UNDECIDED.lstrip("\n").replace('"""Enf', '\n"""Enf', 1))
     command = [sys.executable, "-m", "mypy", "--config-file", str(REPO / "pyproject.toml"), "--no-pretty", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPO, check=False)
-    errors = re.findall(r"undecided\.py:(\d+): error: ", done.stdout)  # a cached result names the folder of an earlier run
+    errors = re.findall(
+        r"undecided\.py:(\d+): error: ", done.stdout
+    )  # a cached result names the folder of an earlier run
     assert errors == ["10", "14", "18"], done.stdout + done.stderr

@@ -61,9 +61,7 @@ ROOMS = (
         "agentd.ctl",
         ("agentd.core.types", "agentd.core.policy.parse", "agentd.core.accounting.chain", "agentd.document"),
     ),
-    Room(
-        "agentd.simulator", ("agentd.core.types", "agentd.core.accounting", "agentd.data", "agentd.edge.host.clock")
-    ),
+    Room("agentd.simulator", ("agentd.core.types", "agentd.core.accounting", "agentd.data", "agentd.edge.host.clock")),
     Room("agentd.document", ("agentd.core.types", "agentd.core.policy"), STDLIB | {"yaml"}),
     Room("agentd.data", libraries=STDLIB),
 )
