@@ -1,9 +1,12 @@
 """What a body asks for in the few fields that the way needs: model, stream, output cap."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from agentd.core.dialects.turns import unreadable
+
+MAX_MODEL_CHARS: Final = 256
+"""Longer than any model's name; the name goes into the record."""
 
 
 def model_of(fields: Mapping[str, Any]) -> str:
@@ -11,8 +14,8 @@ def model_of(fields: Mapping[str, Any]) -> str:
     model = fields.get("model")
     if model is None:
         return ""
-    if not isinstance(model, str):
-        raise unreadable("model", "must be text")
+    if not isinstance(model, str) or len(model) > MAX_MODEL_CHARS:
+        raise unreadable("model", f"must be text of at most {MAX_MODEL_CHARS} characters")
     return model
 
 

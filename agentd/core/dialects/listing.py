@@ -10,9 +10,6 @@ from typing import Any, Final
 
 import msgspec
 
-CONTEXT_LENGTH: Final = 200_000
-"""Tokens, where an entry does not say: what the models of most tiers take at least."""
-
 TAKEN: Final = ("max_tokens", "temperature", "tools", "tool_choice", "response_format", "reasoning", "stop")
 """Parameters that travel on."""
 
@@ -35,6 +32,9 @@ def messages(entries: Sequence[Mapping[str, Any]]) -> bytes:
             "type": "model",
             "id": entry["id"],
             "display_name": entry["name"],
+            "lifecycle": "active",
+            "max_input_tokens": entry.get("context_length"),
+            "max_tokens": entry.get("max_output"),
             "created_at": datetime.fromtimestamp(entry.get("created") or 0, UTC).isoformat().replace("+00:00", "Z"),
         }
         for entry in entries
@@ -45,7 +45,7 @@ def messages(entries: Sequence[Mapping[str, Any]]) -> bytes:
 
 def _chat_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     name = entry["id"]
-    context = entry.get("context_length") or CONTEXT_LENGTH
+    context = entry.get("context_length")
     return {
         "id": name,
         "object": "model",

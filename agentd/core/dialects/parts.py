@@ -32,6 +32,16 @@ STORED_KEYS: Final = frozenset({"file_id"})
 HOST_CHARS: Final = 64
 """What of an address is recorded: scheme and host, since the rest may hold a secret."""
 
+KEY_CHARS: Final = 32
+PATH_CHARS: Final = 128
+"""What of a key, and of a path of keys, is recorded."""
+
+MAX_FOUND: Final = 64
+"""Doors that are looked for in one part: one is enough to refuse."""
+
+_Trail = tuple["_Trail | None", str]
+"""A step and those before it."""
+
 _SCHEME: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]{0,15}):")
 _HOST: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]{0,15}://)(?:[^/?#@]*@)?([^/?#]*)")
 
@@ -41,28 +51,38 @@ def doors_in(dialect: Dialect, part: dict[str, Any], where: str) -> list[Smuggle
     if part["type"] in TEXTS:
         return []
     found = tools.inside_messages(dialect, part, where)
-    unread: list[tuple[str, str, Any]] = [("", where, part)]
-    while unread:
-        key, path, value = unread.pop()
+    unread: list[tuple[str, _Trail | None, Any]] = [("", None, part)]
+    while unread and len(found) < MAX_FOUND:
+        key, trail, value = unread.pop()
         if isinstance(value, str):
-            found.extend(_door(key, value, path))
+            door = _door(key, value)
+            found.extend([] if door is None else [Smuggled(where + _path(trail), door, refused=True)])
         elif isinstance(value, list):
-            unread.extend((key, f"{path}[{place}]", item) for place, item in enumerate(value))
+            unread.extend((key, (trail, f"[{place}]"), item) for place, item in enumerate(value))
         elif isinstance(value, dict):
-            unread.extend((name, f"{path}.{name}", item) for name, item in value.items())
+            unread.extend((name, (trail, f".{name[:KEY_CHARS]}"), item) for name, item in value.items())
     return found
 
 
-def _door(key: str, value: str, where: str) -> list[Smuggled]:
-    """The refusal of one text, if it is an address or a stored file."""
+def _path(trail: _Trail | None) -> str:
+    """The steps to a value, put together only where they are told: joined at every step they would cost a square."""
+    steps: list[str] = []
+    while trail is not None:
+        trail, step = trail
+        steps.append(step)
+    return "".join(reversed(steps))[:PATH_CHARS]
+
+
+def _door(key: str, value: str) -> str | None:
+    """What is wrong with one text, if it is an address or a stored file."""
     if key in STORED_KEYS:
-        return [Smuggled(where, "a file kept by the upstream", refused=True)]
+        return "a file kept by the upstream"
     scheme = _SCHEME.match(value)
     if scheme is not None and scheme.group(1).lower() == "data":
-        return []
+        return None
     if key in ADDRESS_KEYS or (key in DATA_KEYS and scheme is not None):
-        return [Smuggled(where, _host(value), refused=True)]
-    return []
+        return _host(value)
+    return None
 
 
 def _host(address: str) -> str:

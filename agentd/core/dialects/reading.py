@@ -8,6 +8,8 @@ kind with its own code and place. The standard parser is used because it lets ev
 import json
 import math
 import re
+from collections import Counter
+from itertools import islice
 from typing import Any, Final, NoReturn
 
 from agentd.core.types.errors import Unreadable
@@ -25,7 +27,7 @@ MAX_DIGITS: Final = 40
 _LOCATE_BYTES: Final = 1 << 20
 """Above 1 MiB the place of a duplicate key is not searched for: a hostile body must not cost more than its reading."""
 
-_ESCAPES: Final = re.compile(r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]|(u[dD][89a-fA-F])|.)", re.DOTALL)
+_PAIRED: Final = re.compile(r"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB]..\\u[dD][c-fC-F])*+", re.DOTALL)
 _TOKENS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|\}', re.DOTALL)
 
 
@@ -127,13 +129,13 @@ class _Reader:
         self._objects += 1
         value = dict(pairs)
         if len(value) != len(pairs):
-            raise _Duplicate(_first_twice([key for key, _ in pairs]), self._objects)
+            raise _Duplicate(_twice([key for key, _ in pairs]), self._objects)
         return value
 
 
-def _first_twice(keys: list[str]) -> str:
-    """The first key that was there before."""
-    return next(key for place, key in enumerate(keys) if key in keys[:place])
+def _twice(keys: list[str]) -> str:
+    """A key that is there more than once, the most frequent one."""
+    return Counter(keys).most_common(1)[0][0]
 
 
 def _whole(digits: str) -> int:
@@ -157,21 +159,20 @@ def _end_of_object(text: str, place: int) -> str:
     """Where the object that ends as number `place` ends, in words; empty for bodies too large to search."""
     if len(text) > _LOCATE_BYTES:
         return ""
-    for token in _TOKENS.finditer(text):
-        place -= token.group() == "}"
-        if not place:
-            line = text.count("\n", 0, token.start()) + 1
-            column = token.start() - text.rfind("\n", 0, token.start())
-            return f", which ends at line {line} column {column}"
-    return ""
+    ends = (token.start() for token in _TOKENS.finditer(text) if token.group() == "}")
+    end = next(islice(ends, place - 1, None))
+    line = text.count("\n", 0, end) + 1
+    return f", which ends at line {line} column {end - text.rfind(chr(10), 0, end)}"
 
 
 def _check_surrogates(text: str) -> None:
-    """Half of a surrogate pair, escaped: no UTF-8 can carry it. Pairs are consumed by the first alternative."""
-    for found in _ESCAPES.finditer(text):
-        if found.group(1):
-            message = f"The body has half of a surrogate pair at character {found.start()}."
-            _refuse("json.surrogate", message, "Send whole characters.")
+    """Half of a surrogate pair, escaped: no UTF-8 can carry it. The pattern goes on for as long as there are only pairs."""
+    paired = _PAIRED.match(text)
+    end = paired.end() if paired else 0
+    if end < len(text):
+        _refuse(
+            "json.surrogate", f"The body has half of a surrogate pair at character {end}.", "Send whole characters."
+        )
 
 
 def _check_depth(value: dict[str, Any]) -> None:

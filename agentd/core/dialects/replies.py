@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from agentd.core.dialects.grammar import ReplyFacts
-from agentd.core.dialects.sse import Blocks, event_of
+from agentd.core.dialects.sse import Blocks, event_of, is_whole
 from agentd.core.dialects.usage import merge
 from agentd.core.types.receipts import Ending, Usage
 
@@ -174,6 +174,8 @@ class StreamMachine:
         """See `ReplyMachine`. A last event that only lacks its blank line is completed; half an event is not forwarded."""
         self._over = True
         rest = self._blocks.rest()
+        if is_whole(rest):
+            return rest if self._heard(rest) else b""
         data = event_of(rest).data
         if data is None or (data != DONE and _object(data) is None):
             return b""

@@ -13,6 +13,7 @@ MAX_EVENT_BYTES: Final = 8 << 20
 """8 MiB. The largest real event is a picture of some MiB; an endless one would fill the memory."""
 
 _END: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n|\Z))")
+_LAST_END: Final = re.compile(rb"(?:\r\n|\n|\r)\r\Z")
 _LONGEST_END: Final = 4  # CR LF CR LF: how far back a new read can complete an end
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -57,6 +58,11 @@ class Blocks:
     def rest(self) -> bytes:
         """What is left without an end, at the end of the bytes."""
         return bytes(self._pending)
+
+
+def is_whole(rest: bytes) -> bool:
+    """Whether what is left at the end of the bytes is a block after all: its last CR waited for a byte that never came."""
+    return _LAST_END.search(rest) is not None
 
 
 def event_of(block: bytes) -> Event:

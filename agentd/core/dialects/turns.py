@@ -12,14 +12,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from agentd.core.dialects import wrappers
 from agentd.core.types.calls import Shape, Smuggled
 from agentd.core.types.errors import Unreadable
 
-DIGEST_HEX = 32
+DIGEST_HEX: Final = 32
 """128 bits: enough to tell the conversations of one box apart."""
+
+NAME_CHARS: Final = 128
+"""What is kept of a tool's name; no API takes longer ones."""
 
 
 class Role(StrEnum):
@@ -79,7 +82,7 @@ def shape_of(outline: Outline, tools: tuple[str, ...]) -> Shape:
         system_chars=outline.system_chars + sum(turn.chars for turn in turns if turn.role is Role.SYSTEM),
         history_chars=sum(turn.chars for turn in turns if turn.role is not Role.SYSTEM),
         tools=tools,
-        tools_used=tuple(dict.fromkeys(name for turn in later for name in turn.calls)),
+        tools_used=tuple(dict.fromkeys(name[:NAME_CHARS] for turn in later for name in turn.calls)),
         images=sum(turn.images for turn in turns),
         documents=sum(turn.documents for turn in turns),
         conversation=_conversation(turns),

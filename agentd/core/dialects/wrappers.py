@@ -119,19 +119,17 @@ def peel(text: str) -> str:
     for block in BLOCKS:
         text = _without(text, block)
     text = text.strip()
-    for _ in range(len(HEADS) + 1):
-        shorter = _behind_heads(text)
-        if shorter == text:
-            break
-        text = shorter
+    for _ in HEADS:
+        text = _behind_heads(text)
     return _before(text, TAILS)
 
 
 def wake_of(text: str) -> tuple[str | None, str]:
     """A peeled text's wake-up kind, or None, and the text that is left to classify."""
-    rest = text
-    while line := SYSTEM_LINE.match(rest):
-        rest = rest[line.end() :]
+    place = 0
+    while line := SYSTEM_LINE.match(text, place):
+        place = line.end()
+    rest = text[place:]
     if not rest.strip():
         return ("cron" if text else None), text
     rest = _behind_heads(rest)

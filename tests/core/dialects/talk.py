@@ -46,7 +46,10 @@ def text(words: str) -> Json:
 
 def calls(*names: str, **more: Any) -> Json:
     """A chat assistant message that calls tools."""
-    listed = [{"id": f"c{place}", "type": "function", "function": {"name": name, "arguments": "{}"}} for place, name in enumerate(names)]
+    listed = [
+        {"id": f"c{place}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+        for place, name in enumerate(names)
+    ]
     return {"role": "assistant", "content": None, "tool_calls": listed, **more}
 
 

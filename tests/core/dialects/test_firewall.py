@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from core.dialects.talk import body, user
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.dialects import firewall, grammar
 from agentd.core.dialects.firewall import RULES, Fate
 from agentd.core.dialects.grammar import Rewrite
 from agentd.core.types.calls import Dialect, ModelCall, Smuggled
+from core.dialects.talk import body, user
 
 MARK = "5mu66led"
 BOTH = list(Dialect)
@@ -29,7 +30,7 @@ def sent(dialect: Dialect, rewrite: Rewrite = ROUTER, **fields: Any) -> dict[str
 
 
 # field, value, and how it is told: "" passes, "-" goes silently, "dropped", "removed" or "refused"
-ROWS: list[tuple[str, Any, str, str]] = [
+ROWS: list[tuple[str, str, Any, str]] = [
     # both dialects
     ("both", "temperature", 0.5, ""),
     ("both", "top_p", 0.5, ""),
@@ -139,7 +140,15 @@ def test_every_known_field_has_a_row() -> None:
 
 
 def test_values_are_told_only_where_they_are_words_of_the_api() -> None:
-    call = read(Dialect.CHAT, service_tier="priority", n=4, store=True, trace={"who": "me"}, models=["a", "b"], prompt="my diary")
+    call = read(
+        Dialect.CHAT,
+        service_tier="priority",
+        n=4,
+        store=True,
+        trace={"who": "me"},
+        models=["a", "b"],
+        prompt="my diary",
+    )
     assert {one.where: one.what for one in call.smuggled} == {
         "service_tier": "priority",
         "n": "4",
@@ -149,7 +158,11 @@ def test_values_are_told_only_where_they_are_words_of_the_api() -> None:
         "prompt": "text of 8",
     }
     assert read(Dialect.CHAT, route="x" * 1000).smuggled[0].what == "x" * 63 + "…"
-    assert [one.what for one in read(Dialect.CHAT, trace=7, debug=True, metadata=False).smuggled] == ["number", "true", "false"]
+    assert [one.what for one in read(Dialect.CHAT, trace=7, debug=True, metadata=False).smuggled] == [
+        "number",
+        "true",
+        "false",
+    ]
 
 
 MODELS = [
@@ -190,8 +203,18 @@ def test_names_of_dropped_fields_are_bounded() -> None:
 
 
 def test_a_plain_server_gets_nothing_that_only_openrouter_knows() -> None:
-    client = {"reasoning": {"effort": "low"}, "cache_control": {}, "usage": {}, "prompt_cache_key": "k", "user": "u", "session_id": "s", "top_a": 1}
-    out = sent(Dialect.CHAT, PLAIN, temperature=0.5, stream=True, provider={"zdr": True}, max_completion_tokens=9, **client)
+    client = {
+        "reasoning": {"effort": "low"},
+        "cache_control": {},
+        "usage": {},
+        "prompt_cache_key": "k",
+        "user": "u",
+        "session_id": "s",
+        "top_a": 1,
+    }
+    out = sent(
+        Dialect.CHAT, PLAIN, temperature=0.5, stream=True, provider={"zdr": True}, max_completion_tokens=9, **client
+    )
     assert set(out) == {"model", "messages", "temperature", "stream", "stream_options", "max_tokens"}
     assert out["stream_options"] == {"include_usage": True}
     assert "stream_options" not in sent(Dialect.CHAT, PLAIN)
@@ -201,12 +224,20 @@ def test_a_plain_server_gets_nothing_that_only_openrouter_knows() -> None:
     st.sampled_from(BOTH),
     st.dictionaries(
         st.sampled_from(sorted({name for rules in RULES.values() for name in rules} | {"unheard_of", "N", "model "})),
-        st.recursive(st.just(MARK), lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.just("k"), inner), max_leaves=4),
+        st.recursive(
+            st.just(MARK),
+            lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.just("k"), inner),
+            max_leaves=4,
+        ),
     ),
     st.booleans(),
 )
 def test_no_smuggled_value_ever_reaches_the_wire(dialect: Dialect, fields: dict[str, Any], openrouter: bool) -> None:
-    doors = {name: value for name, value in fields.items() if name not in RULES[dialect] or RULES[dialect][name].fate is not Fate.PASS}
+    doors = {
+        name: value
+        for name, value in fields.items()
+        if name not in RULES[dialect] or RULES[dialect][name].fate is not Fate.PASS
+    }
     for name in ("model", "max_tokens", "max_completion_tokens"):
         doors.pop(name, None)
     out = sent(dialect, Rewrite("acme/one", 500, openrouter=openrouter), **doors)

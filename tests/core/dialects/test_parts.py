@@ -1,10 +1,10 @@
 """Nothing in a message makes the upstream fetch, or look up what it keeps; words about addresses are only words."""
 
 import pytest
-from core.dialects.talk import Json, assistant, body, result, use, user
 
 from agentd.core.dialects import grammar
 from agentd.core.types.calls import Dialect
+from core.dialects.talk import Json, assistant, body, result, use, user
 
 URL = "https://user:pass@files.example.org/secret/path?token=1"
 SHOWN = "https://files.example.org"
@@ -35,7 +35,10 @@ PARTS: list[tuple[str, Json, str | None]] = [
     ("messages", {"type": "document", "source": {"type": "text", "data": f"see: {URL}"}, "title": URL}, None),
     (
         "messages",
-        {"type": "document", "source": {"type": "content", "content": [{"type": "image", "source": {"type": "url", "url": URL}}]}},
+        {
+            "type": "document",
+            "source": {"type": "content", "content": [{"type": "image", "source": {"type": "url", "url": URL}}]},
+        },
         SHOWN,
     ),
     ("messages", {"type": "container_upload", "file_id": "f"}, "a file kept by the upstream"),
@@ -64,3 +67,12 @@ def test_arguments_of_tools_are_the_agents_own_words() -> None:
 def test_a_system_prompt_is_looked_at_too() -> None:
     picture = {"type": "image", "source": {"type": "url", "url": URL}}
     assert grammar(Dialect.MESSAGES).read(body(system=[picture])).smuggled[0].refused
+
+
+def test_a_part_with_thousands_of_doors_costs_little_and_is_refused() -> None:
+    deep: Json = {"url": [URL] * 5_000}
+    for _ in range(60):
+        deep = {"k" * 1_000: deep, "other": "x"}
+    call = grammar(Dialect.CHAT).read(body([user("q", {"type": "unheard_of", **deep})]))
+    assert {one.refused for one in call.smuggled} == {True}
+    assert max(len(one.where) for one in call.smuggled) < 200

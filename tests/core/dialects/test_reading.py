@@ -3,14 +3,19 @@
 import json
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.dialects import reading
 from agentd.core.types.errors import Unreadable
 from agentd.core.types.verdicts import Answer
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
@@ -57,7 +62,11 @@ BAD = [
     (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "json.too_deep", "128"),
     (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "json.too_deep", "128"),
     (b'{"a": 1, "a": 1}', "json.duplicate_key", '"a" occurs twice in one object, which ends at line 1 column 16'),
-    (b'{"x": "}",\n "b": {"c": {}, "c": 2}}', "json.duplicate_key", '"c" occurs twice in one object, which ends at line 2 column 23'),
+    (
+        b'{"x": "}",\n "b": {"c": {}, "c": 2}}',
+        "json.duplicate_key",
+        '"c" occurs twice in one object, which ends at line 2 column 23',
+    ),
     (b'{"model": "a", "m\\u006fdel": "b"}', "json.duplicate_key", '"model"'),
     (b'{"\\ud800": 1, "\\ud800": 2}', "json.duplicate_key", '"\\ud800"'),
 ]
@@ -123,3 +132,10 @@ def test_a_key_that_is_sent_twice_is_always_found(value: dict[str, int], data: s
     twice = data.draw(st.sampled_from(sorted(value)))
     body = json.dumps(value)[:-1] + f", {json.dumps(twice)}: 0}}"
     assert refused(f'{{"outer": [{body}]}}'.encode()).code == "json.duplicate_key"
+
+
+def test_hostile_bodies_are_refused_in_one_pass() -> None:
+    keys = ", ".join(f'"{place}": 0' for place in range(100_000))
+    assert refused(f'{{{keys}, "7": 1}}'.encode()).code == "json.duplicate_key"
+    assert refused(b'{"a": "' + b"\\n" * 500_000 + b'\\ud800"}').code == "json.surrogate"
+    assert reading.load(b'{"a": "' + b"\\n" * 500_000 + b'\\ud83d\\ude00"}')["a"].endswith("😀")

@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from core.dialects.talk import CHAT, MESSAGES, Json, anthropic, assistant, body, calls, chat, use, user
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.dialects import grammar, splice
 from agentd.core.dialects.grammar import Rewrite
 from agentd.core.types.calls import Dialect, ModelCall
 from agentd.core.types.errors import Unreadable
+from core.dialects.talk import CHAT, MESSAGES, Json, anthropic, assistant, body, calls, chat, use, user
 
 FULL = Rewrite(
     "acme/one",
@@ -33,7 +34,9 @@ def sent(call: ModelCall, rewrite: Rewrite = FULL) -> Json:
 
 
 def test_a_chat_body_for_openrouter() -> None:
-    assert sent(chat(user("q"), max_tokens=9000, user="me", session_id="mine", prompt_cache_key="mine", stream=True)) == {
+    assert sent(
+        chat(user("q"), max_tokens=9000, user="me", session_id="mine", prompt_cache_key="mine", stream=True)
+    ) == {
         "model": "acme/one",
         "messages": [user("q")],
         "stream": True,
@@ -64,7 +67,9 @@ def test_a_chat_body_for_a_plain_server() -> None:
 
 
 def test_a_messages_body() -> None:
-    call = anthropic(user("q"), max_tokens=32000, metadata={"user_id": "device"}, context_management={"edits": []}, system="s")
+    call = anthropic(
+        user("q"), max_tokens=32000, metadata={"user_id": "device"}, context_management={"edits": []}, system="s"
+    )
     assert sent(call) == {
         "model": "acme/one",
         "messages": [user("q")],
@@ -92,18 +97,38 @@ def test_context_management_stays_with_anthropic_itself() -> None:
 
 
 def test_the_clients_provider_object_can_only_tighten() -> None:
-    client = {"zdr": True, "data_collection": "allow", "ignore": ["azure", 7], "only": ["x"], "order": ["x"], "max_price": {"prompt": 900}}
+    client = {
+        "zdr": True,
+        "data_collection": "allow",
+        "ignore": ["azure", 7],
+        "only": ["x"],
+        "order": ["x"],
+        "max_price": {"prompt": 900},
+    }
     out = sent(chat(user("q"), provider=client), BARE)["provider"]
-    assert out == {"allow_fallbacks": True, "require_parameters": True, "data_collection": "deny", "ignore": ["azure"], "zdr": True}
+    assert out == {
+        "allow_fallbacks": True,
+        "require_parameters": True,
+        "data_collection": "deny",
+        "ignore": ["azure"],
+        "zdr": True,
+    }
     assert sent(chat(user("q"), provider={"zdr": False}))["provider"]["zdr"] is True
-    for odd in ([], "x", {"ignore": "azure", "zdr": "true"}, None):
-        assert sent(chat(user("q"), provider=odd), BARE)["provider"].keys() == {"allow_fallbacks", "require_parameters", "data_collection"}
+    odds: list[Any] = [[], "x", {"ignore": "azure", "zdr": "true"}, None]
+    for odd in odds:
+        assert sent(chat(user("q"), provider=odd), BARE)["provider"].keys() == {
+            "allow_fallbacks",
+            "require_parameters",
+            "data_collection",
+        }
     many = sent(chat(user("q"), provider={"ignore": [str(place) for place in range(1000)]}), BARE)["provider"]["ignore"]
     assert len(many) == 64
 
 
 def test_a_price_is_never_a_float() -> None:
-    out = CHAT.rewrite(chat(user("q")), Rewrite("m", 5, openrouter=True, max_price=("0.1000000000000000000001", "1E+2")))
+    out = CHAT.rewrite(
+        chat(user("q")), Rewrite("m", 5, openrouter=True, max_price=("0.1000000000000000000001", "1E+2"))
+    )
     assert b'"max_price":{"prompt":0.1000000000000000000001,"completion":100}' in out
 
 
@@ -133,6 +158,7 @@ def test_the_clients_cap_is_read_and_agentds_is_sent(dialect: Dialect, fields: J
 ODD: list[Json] = [
     {"model": 7},
     {"model": ["a"]},
+    {"model": "m" * 257},
     {"stream": "yes"},
     {"stream": 1},
     {"max_tokens": 0},
@@ -208,7 +234,9 @@ FOREIGN = Rewrite("m", 5, openrouter=True, foreign_state=True)
 
 
 def test_foreign_thinking_goes_and_nothing_else() -> None:
-    call = anthropic(user("q"), assistant(SIGNED, "a", use("A"), HIDDEN), user("r"), assistant(SIGNED, HIDDEN), assistant("plain"))
+    call = anthropic(
+        user("q"), assistant(SIGNED, "a", use("A"), HIDDEN), user("r"), assistant(SIGNED, HIDDEN), assistant("plain")
+    )
     assert sent(call, FOREIGN)["messages"] == [user("q"), {**assistant("a", use("A"))}, user("r"), assistant("plain")]
     assert sent(call, BARE)["messages"] == json.loads(call.body)["messages"]
 
@@ -237,11 +265,25 @@ def test_messages_without_foreign_state_keep_their_bytes(dialect: Dialect) -> No
 # -- the client's bytes
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-KEPT = ["temperature", "seed", "stop", "top_p", "logit_bias", "response_format", "prediction", "output_config", "stop_sequences"]
+KEPT = [
+    "temperature",
+    "seed",
+    "stop",
+    "top_p",
+    "logit_bias",
+    "response_format",
+    "prediction",
+    "output_config",
+    "stop_sequences",
+]
 
 
 @given(

@@ -1,7 +1,10 @@
 """Events are found wherever the bytes are split, and travel as they came."""
 
+import itertools
+
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.dialects import sse
 from agentd.core.dialects.sse import Blocks, Event, event_of
@@ -11,7 +14,7 @@ ENDS = [b"\n", b"\r\n", b"\r"]
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     bounds = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [data[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 def read(chunks: list[bytes]) -> tuple[list[bytes], bytes]:
@@ -21,7 +24,9 @@ def read(chunks: list[bytes]) -> tuple[list[bytes], bytes]:
 
 
 LINES = st.lists(
-    st.sampled_from([b"data: a", b"data:b", b": comment", b"event: x", b"data: \xf0\x9f\x98\x80", b"id: 1", b"", b"data"]),
+    st.sampled_from(
+        [b"data: a", b"data:b", b": comment", b"event: x", b"data: \xf0\x9f\x98\x80", b"id: 1", b"", b"data"]
+    ),
     max_size=12,
 )
 
@@ -71,7 +76,9 @@ def test_fields(block: bytes, event: Event) -> None:
 
 @pytest.mark.parametrize("step", [1 << 16, 1 << 30])
 @pytest.mark.parametrize("ended", [True, False])
-def test_one_endless_event_overflows_and_nothing_follows(monkeypatch: pytest.MonkeyPatch, step: int, ended: bool) -> None:
+def test_one_endless_event_overflows_and_nothing_follows(
+    monkeypatch: pytest.MonkeyPatch, step: int, ended: bool
+) -> None:
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 100_000)
     stream = b"data: first\n\ndata: " + b"x" * 150_000 + (b"\n\ndata: later\n\n" if ended else b"")
     blocks = Blocks()

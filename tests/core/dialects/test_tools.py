@@ -4,13 +4,13 @@ import json
 from typing import Any
 
 import pytest
-from core.dialects.talk import CHAT, MESSAGES, Json, body, chat, function, tool, user
 
 from agentd.core.dialects import grammar
 from agentd.core.dialects.grammar import Rewrite
 from agentd.core.dialects.tools import MAX_TOOLS
 from agentd.core.types.calls import Dialect
 from agentd.core.types.errors import Unreadable
+from core.dialects.talk import CHAT, MESSAGES, Json, body, chat, function, tool, user
 
 ROUTER = Rewrite("acme/one", 500, openrouter=True)
 
@@ -28,17 +28,35 @@ KINDS: list[tuple[str, Json, bool | None]] = [
     ("messages", {**tool("exec"), "defer_loading": True}, None),
     ("chat", {"type": "custom", "custom": {"name": "exec"}}, False),
     ("messages", {"type": "function", "name": "exec"}, False),
-    *[("chat", {"type": kind}, False) for kind in ("web_search", "web_search_preview", "file_search", "code_interpreter")],
-    *[("chat", {"type": kind}, False) for kind in ("computer_use_preview", "image_generation", "shell", "apply_patch", "local_shell")],
-    *[("messages", {"type": kind, "name": "n"}, False) for kind in ("web_search_20250305", "advisor_20260301", "tool_search_tool_bm25")],
-    *[("messages", {"type": kind, "name": "n"}, False) for kind in ("bash_20250124", "text_editor_20250728", "unheard_of_2030")],
-    *[(where, {"type": kind}, True) for where in ("chat", "messages") for kind in ("openrouter:advisor", "openrouter:web_search", "openrouter:bash")],
+    *[
+        ("chat", {"type": kind}, False)
+        for kind in ("web_search", "web_search_preview", "file_search", "code_interpreter")
+    ],
+    *[
+        ("chat", {"type": kind}, False)
+        for kind in ("computer_use_preview", "image_generation", "shell", "apply_patch", "local_shell")
+    ],
+    *[
+        ("messages", {"type": kind, "name": "n"}, False)
+        for kind in ("web_search_20250305", "advisor_20260301", "tool_search_tool_bm25")
+    ],
+    *[
+        ("messages", {"type": kind, "name": "n"}, False)
+        for kind in ("bash_20250124", "text_editor_20250728", "unheard_of_2030")
+    ],
+    *[
+        (where, {"type": kind}, True)
+        for where in ("chat", "messages")
+        for kind in ("openrouter:advisor", "openrouter:web_search", "openrouter:bash")
+    ],
     ("chat", {"type": "mcp", "server_url": "https://x.test"}, True),
     ("messages", {"type": "mcp_toolset", "mcp_server_name": "x"}, True),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(("where", "entry", "refused"), KINDS, ids=[f"{where} {entry.get('type')}" for where, entry, _ in KINDS])
+@pytest.mark.parametrize(
+    ("where", "entry", "refused"), KINDS, ids=[f"{where} {entry.get('type')}" for where, entry, _ in KINDS]
+)
 def test_kinds(where: str, entry: Json, refused: bool | None) -> None:
     dialect = Dialect(where)
     call = grammar(dialect).read(body(tools=[own(dialect), entry]))
@@ -51,7 +69,8 @@ def test_kinds(where: str, entry: Json, refused: bool | None) -> None:
 
 def test_tools_that_stay_keep_their_bytes() -> None:
     mine = '{ "type":"function", "function" : {"name": "\\u0061", "parameters": {"maximum": 1.0e2}} }'
-    raw = f'{{"model": "m", "tools": [ {{"type":"web_search"}}, {mine} ], "messages": [{{"role": "user", "content": "q"}}]}}'.encode()
+    said = '"messages": [{"role": "user", "content": "q"}]'
+    raw = f'{{"model": "m", "tools": [ {{"type":"web_search"}}, {mine} ], {said}}}'.encode()
     assert f'"tools":[{mine}]'.encode() in CHAT.rewrite(CHAT.read(raw), ROUTER)
 
 
@@ -96,7 +115,9 @@ CHOICES: list[tuple[str, Any, str | None]] = [
 @pytest.mark.parametrize(("where", "choice", "refused"), CHOICES)
 def test_choices_cannot_force_what_may_not_be_offered(where: str, choice: Any, refused: str | None) -> None:
     dialect = Dialect(where)
-    call = grammar(dialect).read(body(tools=[own(dialect), {"type": "web_search_2025", "name": "web_search"}], tool_choice=choice))
+    call = grammar(dialect).read(
+        body(tools=[own(dialect), {"type": "web_search_2025", "name": "web_search"}], tool_choice=choice)
+    )
     found = [(one.where, one.what, one.refused) for one in call.smuggled if one.where == "tool_choice"]
     assert found == ([("tool_choice", refused, True)] if refused else [])
 
@@ -141,9 +162,21 @@ def test_thousands_of_tools_are_too_many(dialect: Dialect) -> None:
 
 
 INSIDE: list[tuple[str, Json, list[str]]] = [
-    ("chat", {"role": "system", "content": "s", "tools": [function("a"), {"type": "openrouter:bash"}]}, ["messages[1].tools[1].type"]),
-    ("messages", {"role": "system", "content": "s", "tools": [tool("a"), {"type": "web_search_2025"}]}, ["messages[1].tools[1].type"]),
-    ("messages", user({"type": "tool_addition", "tool": {"type": "mcp_toolset"}}), ["messages[1].content[0].tool[0].type"]),
+    (
+        "chat",
+        {"role": "system", "content": "s", "tools": [function("a"), {"type": "openrouter:bash"}]},
+        ["messages[1].tools[1].type"],
+    ),
+    (
+        "messages",
+        {"role": "system", "content": "s", "tools": [tool("a"), {"type": "web_search_2025"}]},
+        ["messages[1].tools[1].type"],
+    ),
+    (
+        "messages",
+        user({"type": "tool_addition", "tool": {"type": "mcp_toolset"}}),
+        ["messages[1].content[0].tool[0].type"],
+    ),
     ("messages", user({"type": "tool_addition", "tools": [tool("later")]}), []),
     ("messages", user({"type": "tool_addition", "tools": "later", "tool": 7}), []),
 ]

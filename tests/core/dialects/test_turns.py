@@ -5,11 +5,11 @@ import json
 from typing import Any
 
 import pytest
-from core.dialects.talk import Json, answer, anthropic, assistant, calls, chat, result, system, text, tool, use, user
 
 from agentd.core.dialects import grammar
 from agentd.core.types.calls import Dialect, Shape
 from agentd.core.types.errors import Unreadable
+from core.dialects.talk import Json, answer, anthropic, assistant, calls, chat, result, system, text, tool, use, user
 
 CONTEXT = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nplan, prove, refactor"
 REMINDER = "<system-reminder>\nplan, prove, refactor\n</system-reminder>"
@@ -33,17 +33,39 @@ CHATS: list[tuple[str, list[Json], tuple[str, bool, tuple[str, ...]]]] = [
     ("open loop", [user("bins?"), calls("exec"), answer("paper")], ("bins?", True, ("exec",))),
     (
         "long open loop",
-        [user("old"), calls("gone"), answer("x"), assistant("y"), user("bins?"), calls("a", "b"), answer("1"), calls("a"), answer("2")],
+        [
+            user("old"),
+            calls("gone"),
+            answer("x"),
+            assistant("y"),
+            user("bins?"),
+            calls("a", "b"),
+            answer("1"),
+            calls("a"),
+            answer("2"),
+        ],
         ("bins?", True, ("a", "b")),
     ),
-    ("context inside an open loop", [user("bins?"), calls("exec"), answer("paper"), user(CONTEXT)], ("bins?", True, ("exec",))),
+    (
+        "context inside an open loop",
+        [user("bins?"), calls("exec"), answer("paper"), user(CONTEXT)],
+        ("bins?", True, ("exec",)),
+    ),
     ("a person interrupts a loop", [user("bins?"), calls("exec"), answer("paper"), user("stop")], ("stop", False, ())),
-    ("loop is over", [user("bins?"), calls("exec"), answer("paper"), assistant("paper"), user("ta")], ("ta", False, ())),
+    (
+        "loop is over",
+        [user("bins?"), calls("exec"), answer("paper"), assistant("paper"), user("ta")],
+        ("ta", False, ()),
+    ),
     ("the answer was begun", [user("bins?"), assistant("The")], ("bins?", False, ())),
     ("called without result", [user("bins?"), calls("exec")], ("bins?", False, ("exec",))),
     ("nobody spoke", [system("s"), user(CONTEXT)], ("", False, ())),
     ("results without a person", [system("s"), calls("exec"), answer("paper")], ("", True, ("exec",))),
-    ("legacy function result", [user("q"), calls("f"), {"role": "function", "name": "f", "content": "r"}], ("q", True, ("f",))),
+    (
+        "legacy function result",
+        [user("q"), calls("f"), {"role": "function", "name": "f", "content": "r"}],
+        ("q", True, ("f",)),
+    ),
     ("developer is no person", [user("q"), {"role": "developer", "content": "prove it"}], ("q", False, ())),
 ]
 
@@ -57,15 +79,27 @@ TALKS: list[tuple[str, list[Json], tuple[str, bool, tuple[str, ...]]]] = [
     ("plain", [user("hi")], ("hi", False, ())),
     ("claude code first turn", [user(REMINDER, REMINDER, "bins?"), system("prove")], ("bins?", False, ())),
     ("open loop", [user("bins?"), assistant(use("Bash")), user(result("paper"))], ("bins?", True, ("Bash",))),
-    ("reminder beside a result", [user("bins?"), assistant(use("Bash")), user(result("paper"), REMINDER)], ("bins?", True, ("Bash",))),
-    ("words beside a result", [user("bins?"), assistant(use("Bash")), user(result("paper"), "stop")], ("stop", False, ())),
+    (
+        "reminder beside a result",
+        [user("bins?"), assistant(use("Bash")), user(result("paper"), REMINDER)],
+        ("bins?", True, ("Bash",)),
+    ),
+    (
+        "words beside a result",
+        [user("bins?"), assistant(use("Bash")), user(result("paper"), "stop")],
+        ("stop", False, ()),
+    ),
     ("result behind words", [user("bins?"), assistant(use("Bash")), user("stop", result("paper"))], ("stop", True, ())),
     (
         "long open loop",
         [user("bins?"), assistant("let me", use("A")), user(result("1")), assistant(use("B")), user(result("2"))],
         ("bins?", True, ("A", "B")),
     ),
-    ("server tool", [user("q"), assistant({**use("web_search"), "type": "server_tool_use"})], ("q", False, ("web_search",))),
+    (
+        "server tool",
+        [user("q"), assistant({**use("web_search"), "type": "server_tool_use"})],
+        ("q", False, ("web_search",)),
+    ),
     ("prefill", [user("bins?"), assistant("{")], ("bins?", False, ())),
 ]
 
@@ -77,7 +111,9 @@ def test_messages(messages: list[Json], expected: tuple[str, bool, tuple[str, ..
 
 def test_tool_results_and_system_prompts_are_counted_and_never_read() -> None:
     secret = "Read HEARTBEAT.md if it exists"
-    shape = anthropic(user("q"), assistant(use("A")), user(result(secret)), system=[text(secret)], tools=[tool("A")]).shape
+    shape = anthropic(
+        user("q"), assistant(use("A")), user(result(secret)), system=[text(secret)], tools=[tool("A")]
+    ).shape
     assert (shape.human_text, shape.wrapper) == ("q", None)
     assert (shape.system_chars, shape.history_chars, shape.turns) == (len(secret), 1 + len(secret), 3)
     shape = chat(system(secret), user("q"), calls("A"), answer(secret)).shape
@@ -109,7 +145,10 @@ def test_material_is_counted() -> None:
     shape = chat(user("q", picture(), picture(), file, audio), assistant({"type": "refusal", "refusal": "no"})).shape
     assert (shape.images, shape.documents) == (2, 2)
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AA"}}
-    document = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "Note: https://x.test"}}
+    document = {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "Note: https://x.test"},
+    }
     shape = anthropic(user("q", image, document), assistant(use("A")), user(result("r", image, document))).shape
     assert (shape.images, shape.documents) == (2, 2)
 
@@ -139,7 +178,11 @@ def test_messages_state_that_binds_to_a_model() -> None:
 
 
 def test_calls_that_are_none_are_passed_over() -> None:
-    odd = {"role": "assistant", "content": "", "tool_calls": [7, {}, {"function": {}}, {"type": "custom", "custom": {"name": "c"}}]}
+    odd = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [7, {}, {"function": {}}, {"type": "custom", "custom": {"name": "c"}}],
+    }
     assert chat(user("q"), odd).shape.tools_used == ("c",)
     assert chat(user("q"), {**odd, "tool_calls": "x"}).shape.tools_used == ()
     assert anthropic(user("q"), assistant({"type": "tool_use"})).shape.tools_used == ()

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.dialects.usage import MAX_KEYS, MAX_TOKENS, chat_usage, merge, messages_usage
 from agentd.core.types.receipts import Usage

@@ -1,7 +1,8 @@
 """The wrappers of real clients are taken away, the words of a person stay; wake-ups are known by their texts."""
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.dialects.wrappers import BLOCKS, HOLDS_CHARS, WAKES, Block, peel, wake_of
 
@@ -20,7 +21,8 @@ PEELED = [
     ),
     (
         "openclaw two fences",
-        'Conversation info (untrusted metadata):\n```json\n{"id": 1}\n```\n\nSender (untrusted metadata):\n```json\n{}\n```\nwhich bin?',
+        'Conversation info (untrusted metadata):\n```json\n{"id": 1}\n```\n\n'
+        "Sender (untrusted metadata):\n```json\n{}\n```\nwhich bin?",
         "which bin?",
     ),
     ("openclaw context", "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nplan, prove\n<<<END_OPENCLAW_INTERNAL_CONTEXT>>>", ""),
@@ -28,17 +30,33 @@ PEELED = [
     ("openclaw context behind a prompt", "which bin?\n<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nplan", "which bin?"),
     ("claude code reminder", "<system-reminder>\nrefactor\n</system-reminder>", ""),
     ("claude code reminders", "<system-reminder>a</system-reminder>hi<system-reminder>b</system-reminder>", "hi"),
-    ("claude code command", "<command-message>init</command-message>\n<command-args>the docs</command-args>", "<command-args>the docs</command-args>"),
+    (
+        "claude code command",
+        "<command-message>init</command-message>\n<command-args>the docs</command-args>",
+        "<command-args>the docs</command-args>",
+    ),
     ("claude code local command", "<local-command-stdout>x</local-command-stdout>", ""),
     ("codex environment", "<environment_context>\n  <cwd>/srv</cwd>\n</environment_context>", ""),
     ("codex agents file", "# AGENTS.md instructions for /srv\n\n<INSTRUCTIONS>\nplan\n</INSTRUCTIONS>", ""),
     ("codex user instructions", "<user_instructions>plan</user_instructions>", ""),
-    ("nanobot context", "[Runtime Context — metadata only, not instructions]\nCurrent Time: 1\nChannel: cli\n\nhi there", "hi there"),
+    (
+        "nanobot context",
+        "[Runtime Context — metadata only, not instructions]\nCurrent Time: 1\nChannel: cli\n\nhi there",
+        "hi there",
+    ),
     ("nanobot context with end", "[Runtime Context]\nTime: 1\n[/Runtime Context]\n\nhi there", "hi there"),
     ("a mark that is never closed is a person's", "what does <system-reminder> do?", "what does <system-reminder> do?"),
     ("closed once, open once", "<system-reminder>a</system-reminder>x <system-reminder> y", "x <system-reminder> y"),
-    ("a clock in the middle is a person's", "at [Mon 2026-11-23 20:39 UTC] it broke", "at [Mon 2026-11-23 20:39 UTC] it broke"),
-    ("a runtime line far above the end is a person's", "\nRuntime: agent=" + "x" * 3000, "Runtime: agent=" + "x" * 3000),
+    (
+        "a clock in the middle is a person's",
+        "at [Mon 2026-11-23 20:39 UTC] it broke",
+        "at [Mon 2026-11-23 20:39 UTC] it broke",
+    ),
+    (
+        "a runtime line far above the end is a person's",
+        "\nRuntime: agent=" + "x" * 3000,
+        "Runtime: agent=" + "x" * 3000,
+    ),
 ]
 
 
@@ -57,7 +75,8 @@ WOKEN = [
     ("You are executing periodic heartbeat tasks. Read the active tasks below", "heartbeat", None),
     ("[cron:7f3a nightly] update the dependencies", "cron", "update the dependencies"),
     (
-        "[cron:7f3a nightly] update the dependencies\nCurrent time: Mon\nReference UTC: 2026\n\nThis is an unattended scheduled run. Do not ask.",
+        "[cron:7f3a nightly] update the dependencies\nCurrent time: Mon\nReference UTC: 2026\n\n"
+        "This is an unattended scheduled run. Do not ask.",
         "cron",
         "update the dependencies",
     ),
@@ -111,3 +130,9 @@ def test_a_block_is_taken_out_whatever_it_holds(inner: str, block: Block) -> Non
 def test_nothing_is_ever_added(text: str) -> None:
     assert len(peel(text)) <= len(text)
     assert len(wake_of(text)[1]) <= len(text)
+
+
+def test_a_long_text_of_wrappers_is_read_in_one_pass() -> None:
+    assert wake_of("System: [x] y\n" * 100_000)[0] == "cron"
+    assert peel("<system-reminder>x</system-reminder>" * 50_000) == ""
+    assert len(peel("[Mon 2026-11-23 20:39 UTC] " * 100_000)) > 1_000_000
