@@ -1,5 +1,6 @@
 """Options that many commands share, and the client that they lead to."""
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,7 +27,6 @@ def socket_option(command: Command) -> Command:
     option = click.option(
         "--socket",
         metavar="PATH",
-        envvar=SOCKET_ENV,
         expose_value=False,
         callback=_keep,
         help=f"Operator socket of the daemon; also by {SOCKET_ENV}.  [default: where this box has it]",
@@ -48,4 +48,5 @@ def client() -> "Client":
     """The daemon that was chosen: by option, environment, or where it usually is."""
     from agentd.ctl.client import Client  # noqa: PLC0415 - HTTP is imported when somebody asks something
 
-    return Client(click.get_current_context().meta.get(STATE_KEY) or default_socket())
+    chosen = click.get_current_context().meta.get(STATE_KEY)
+    return Client(chosen or os.environ.get(SOCKET_ENV) or default_socket())

@@ -9,7 +9,7 @@ from agentd.ctl.exits import CtlError, Exit
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 """Seconds in a unit of `--since 2h`."""
 
-AGO = re.compile(r"(\d{1,6})([smhdw])")
+AGO = re.compile(r"([0-9]{1,6})([smhdw])")
 
 NS_PER_S = 10**9
 
@@ -68,7 +68,7 @@ def since(text: str | None) -> dict[str, int]:
 
 def seq_of(name: str) -> int:
     """The number of a decision: `d-41`, `41`, or the outcome `o-42`. Raises `CtlError`."""
-    found = re.fullmatch(r"(?:[do]-)?(\d{1,18})", name.strip())
+    found = re.fullmatch(r"(?:[do]-)?([0-9]{1,18})", name.strip())
     if not found:
         raise CtlError(Exit.USAGE, f"{name} names no decision.", "Like d-41; agentctl logs shows them.")
     return int(found[1])

@@ -27,7 +27,7 @@ Json = dict[str, Any]
 PROGRESS_EVERY = 20_000
 """Lines between two signs of life on a terminal: about half a second."""
 
-ANCHOR = re.compile(r"(\d{1,18}):([0-9a-f]{64})")
+ANCHOR = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True)
