@@ -144,6 +144,10 @@ def test_what_cannot_be_seen_is_refused(char: str) -> None:
     assert found == [(2, 5, f"an invisible character (U+{ord(char):04X}) stands here")]
 
 
+def test_what_yaml_itself_cannot_read_is_a_fault() -> None:
+    assert faults("a: \ufffe\n...\n") == [(1, 1, "this is no YAML: ReaderError")]
+
+
 def test_a_secret_is_found_anywhere_and_not_repeated() -> None:
     secret = "sk-or-v1-" + "0" * 40
     text = f"a: 1 # {secret}\n...\n"

@@ -42,7 +42,7 @@ def test_the_good_text_is_good() -> None:
         (GIVEN, "given: { uid: 1, spent: { bax: 1 } }", "tests[0].given.spent.bax", '"bax" is not among `budgets`'),
         (EXPECT, "expect: { tier: lwo }", "tests[0].expect.tier", '"lwo" is not among `tiers`'),
         # owners
-        ("  main:\n    owner: ops@example.org", "  main:\n    owner: TODO", "agents.main.owner", '"TODO" is nobody'),
+        ("  main:\n    owner: ops@example.org", "  main:\n    owner: TBD", "agents.main.owner", '"TBD" is nobody'),
         ("boss@example.org", "nobody", "classes.hard.escalation.owner", '"nobody" is nobody'),
         # matchers
         (MATCH, "match: [{}]", "agents.main.match[0]", "it matches everybody"),
@@ -307,6 +307,10 @@ def test_a_ceiling_below_the_class() -> None:
 )
 def test_a_broken_value_is_told_once_not_as_absent_too(old: str, new: str) -> None:
     assert len(said(good(old, new))) == 1
+
+
+def test_a_test_without_its_call_is_told_once() -> None:
+    assert said(good("    given: { uid: 65533 }\n", "")) == [("tests[0]", "`given` is missing")]
 
 
 @pytest.mark.parametrize("section", ["agents", "upstreams", "tiers", "classes", "budgets"])

@@ -260,6 +260,8 @@ def test_a_nudge_looks_at_once(path: Path) -> None:
         ear = Ear()
         watch_it = PolicyWatch(path, ear.on_text, ear.on_refused, WatchTimes(0.001, 3600))
         await watch_it.look()
+        await watch_it.look()
+        assert ear.texts == ["one\n...\n"]
         await off(lambda: path.write_text("two\n...\n"))
         watch_it.nudge()
         await watch_it.look()
@@ -349,6 +351,12 @@ def test_a_file_of_somebody_else_is_not_read(path: Path) -> None:
     with pytest.raises(PolicyRefused, match="belongs to uid 65534") as refused:
         read_policy_file(path)
     assert "chown root" in refused.value.hint
+
+
+def test_a_file_that_fails_while_it_is_read() -> None:
+    """The kernel's view of a process' memory opens like a file, and gives an I/O error at its beginning."""
+    with pytest.raises(PolicyRefused, match="it cannot be read: Input/output error"):
+        read_policy_file(Path("/proc/self/mem"))
 
 
 def test_a_sticky_directory_that_all_may_write_is_fine(path: Path) -> None:
