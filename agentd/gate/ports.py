@@ -44,17 +44,27 @@ class Arrival:
     version: str | None = None  # anthropic-version
 
 
+class ByteStream(Protocol):
+    """Bytes as they come. Whoever takes it closes it, also when the client is gone: that closes the record."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """An asynchronous iterator, itself."""
+
+    async def __anext__(self) -> bytes:
+        """The next bytes; raises `StopAsyncIteration` after the last."""
+
+    async def aclose(self) -> None:
+        """End it; runs to its end whatever happens to the caller."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: headers always name the decision. `body` is whole, `stream` is not; exactly one is set.
-
-    Whoever takes a `stream` must close it (`aclose`), also when the client is gone: that closes the record.
-    """
+    """What goes back: headers always name the decision. `body` is whole, `stream` is not; exactly one is set."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes | None = field(default=None, repr=False)
-    stream: AsyncIterator[bytes] | None = None
+    stream: ByteStream | None = None
 
 
 class ModelGate(Protocol):

@@ -1,6 +1,7 @@
 """Escalations on request: rule, ceiling, reason, quota; a grant serves one call and runs out."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ POLICY = policy()
 MAIN = POLICY.agents["main"]
 
 
-def ask(**more: object) -> Ask:
+def ask(**more: Any) -> Ask:
     return replace(Ask(MAIN, "s1", "implementation", None, "the usual model failed twice"), **more)
 
 
@@ -56,7 +57,9 @@ def test_the_quota_pays_and_runs_out_until_the_window_ends() -> None:
 
 
 def test_a_quota_per_session_counts_each_session_alone() -> None:
-    rule = replace(POLICY.classes["implementation"].escalation, window=s.Window.SESSION, quota=1)
+    usual = POLICY.classes["implementation"].escalation
+    assert usual is not None
+    rule = replace(usual, window=s.Window.SESSION, quota=1)
     by = replace(
         POLICY, classes={**POLICY.classes, "implementation": replace(POLICY.classes["implementation"], escalation=rule)}
     )

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from agentd.core.policy import schema as s
+from agentd.core.types.callers import Peer
 from agentd.core.types.calls import Dialect, Hints
 from agentd.core.types.records import Kind
 from agentd.gate.ports_operator import HaltAsk
@@ -64,7 +65,7 @@ def test_a_stream_is_relayed_and_closed_before_it_ends() -> None:
     ],
 )
 def test_refusals_have_a_line_and_nothing_is_sent(
-    peer: object, body: bytes | None, code: str, status: int | None
+    peer: Peer, body: bytes | None, code: str, status: int | None
 ) -> None:
     async def scene(box: Box) -> None:
         answer = await box.ask(peer=peer, body=body)

@@ -1,6 +1,7 @@
 """The sums behind the budgets: reserve, settle, release, restore, windows."""
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,7 +72,7 @@ def test_a_session_counts_over_days_and_ends_by_silence() -> None:
 
 def test_the_record_restores_the_sums() -> None:
     spend = Spend()
-    row = {
+    row: dict[str, Any] = {
         "hour": NOON // NS_PER_HOUR,
         "agent": "main",
         "class": "routine",

@@ -125,6 +125,8 @@ class Reply:
         self.aborted.set()
 
 
+SESSION = Hints(session="x")
+
 WAIT = object()
 """In a script: silence until somebody cuts."""
 
@@ -173,6 +175,15 @@ class Keyring:
     def names(self) -> tuple[str, ...]:
         return self.known
 
+    async def set(self, name: str, value: str) -> None:
+        raise NotImplementedError
+
+    async def delete(self, name: str) -> None:
+        raise NotImplementedError
+
+    def health(self) -> tuple[str, str]:
+        return "ok", ""
+
 
 @dataclass
 class Box:
@@ -204,7 +215,7 @@ class Box:
         *,
         peer: Peer = PEER,
         body: bytes | None = None,
-        hints: Hints = Hints(session="x"),
+        hints: Hints = SESSION,
         **more: Any,
     ) -> ports.Answer:
         """One chat call."""
@@ -239,7 +250,8 @@ async def read(answer: ports.Answer) -> bytes:
 
 def error_of(answer: ports.Answer) -> dict[str, Any]:
     """agentd's part of a chat refusal."""
-    return json.loads(answer.body or b"")["error"]["metadata"]
+    metadata: dict[str, Any] = json.loads(answer.body or b"")["error"]["metadata"]
+    return metadata
 
 
 def play(scene: Callable[[Box], Any], by: Policy | None = None) -> Box:

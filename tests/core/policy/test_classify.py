@@ -6,7 +6,8 @@ import pytest
 
 from agentd.core.policy.classify import WRAPPER_CLASSES, classify, default_task, lane_matches
 from agentd.core.policy.facts import Memory
-from agentd.core.types.calls import Hints, Shape
+from agentd.core.policy.schema import Agent
+from agentd.core.types.calls import Hints, ModelCall, Shape
 from agentd.core.types.classes import Classified, Stage
 from builders import call, policy
 
@@ -15,7 +16,7 @@ MAIN = POLICY.agents["main"]
 CODING = Memory("implementation", "standard", "middle/one", "or")
 
 
-def judge(made=None, memory: Memory | None = None, agent=MAIN, **hints: str) -> Classified:
+def judge(made: ModelCall | None = None, memory: Memory | None = None, agent: Agent = MAIN, **hints: str) -> Classified:
     return classify(POLICY, agent, made or call(), Hints(**hints), memory)
 
 

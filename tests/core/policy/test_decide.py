@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from agentd.core.policy import schema as s
 from agentd.core.policy.classify import classify
 from agentd.core.policy.decide import decide, estimate_prompt
 from agentd.core.policy.facts import Facts, Grant, Halt, Memory, Used
-from agentd.core.types.calls import Dialect, Shape, Smuggled
+from agentd.core.types.calls import Dialect, ModelCall, Shape, Smuggled
 from agentd.core.types.classes import Classified, Stage
 from agentd.core.types.verdicts import Allow, Answer, Deny, EscalationKind, Verdict
 from builders import PRICES, call, facts, policy, request, task, tier
@@ -26,11 +27,11 @@ def of(name: str, stage: Stage = Stage.LANE) -> Classified:
 def judge(
     class_name: str = "routine",
     *,
-    made=None,
+    made: ModelCall | None = None,
     using: Facts | None = None,
     by: s.Policy = POLICY,
     stage: Stage = Stage.LANE,
-    **hints: str,
+    **hints: str | None,
 ) -> Verdict:
     return decide(by, request(made, **hints), of(class_name, stage), using or facts())
 
@@ -240,7 +241,7 @@ def test_the_reservation_is_the_worst_case() -> None:
     )  # 0.10 and 0.40 USD per million are 100 and 400 nano-dollars a token
 
 
-def budget(name: str, scope: s.Scope, **more: object) -> s.Budget:
+def budget(name: str, scope: s.Scope, **more: Any) -> s.Budget:
     return replace(s.Budget(name, "ops", scope, s.Window.DAY), **more)
 
 
