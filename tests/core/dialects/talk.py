@@ -4,12 +4,31 @@ import json
 from typing import Any
 
 from agentd.core.dialects import grammar
-from agentd.core.types.calls import Dialect, ModelCall
+from agentd.core.dialects.grammar import Rewrite
+from agentd.core.types.calls import Dialect, ModelCall, Shape
 
 CHAT = grammar(Dialect.CHAT)
 MESSAGES = grammar(Dialect.MESSAGES)
 
 Json = dict[str, Any]
+
+CONTEXT = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nplan, prove, refactor"
+REMINDER = "<system-reminder>\nplan, prove, refactor\n</system-reminder>"
+"""What clients put around the words of a person."""
+
+FULL = Rewrite(
+    "acme/one",
+    500,
+    openrouter=True,
+    providers=("anthropic", "google-vertex"),
+    max_price=("3.00", "15"),
+    zdr=True,
+    session="s-1",
+    user="u-1",
+)
+BARE = Rewrite("acme/one", 500, openrouter=True)
+PLAIN = Rewrite("llama", 500, openrouter=False)
+PLUGINS = [{"id": "web", "enabled": False}, {"id": "context-compression", "enabled": False}]
 
 
 def body(messages: list[Json] | None = None, **fields: Any) -> bytes:
@@ -76,3 +95,14 @@ def function(name: str) -> Json:
 def tool(name: str) -> Json:
     """A messages tool."""
     return {"name": name, "input_schema": {"type": "object"}}
+
+
+def sent(call: ModelCall, rewrite: Rewrite = FULL) -> Json:
+    """The body that goes out."""
+    out: Json = json.loads(grammar(call.dialect).rewrite(call, rewrite))
+    return out
+
+
+def facts(shape: Shape) -> tuple[str, bool, tuple[str, ...]]:
+    """What is told of the last human turn."""
+    return shape.human_text, shape.continuation, shape.tools_used

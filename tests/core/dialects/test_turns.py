@@ -1,4 +1,4 @@
-"""The last human turn of conversations as real clients send them, in both dialects."""
+"""What is told of a conversation, whichever dialect it comes in."""
 
 import hashlib
 import json
@@ -7,106 +7,29 @@ from typing import Any
 import pytest
 
 from agentd.core.dialects import grammar
-from agentd.core.types.calls import Dialect, Shape
+from agentd.core.dialects.grammar import Rewrite
+from agentd.core.types.calls import Dialect
 from agentd.core.types.errors import Unreadable
-from core.dialects.talk import Json, answer, anthropic, assistant, calls, chat, result, system, text, tool, use, user
-
-CONTEXT = "<<<BEGIN_OPENCLAW_INTERNAL_CONTEXT>>>\nplan, prove, refactor"
-REMINDER = "<system-reminder>\nplan, prove, refactor\n</system-reminder>"
+from core.dialects.talk import (
+    CONTEXT,
+    REMINDER,
+    Json,
+    answer,
+    anthropic,
+    assistant,
+    calls,
+    chat,
+    result,
+    system,
+    text,
+    tool,
+    use,
+    user,
+)
 
 
 def digest(words: str) -> str:
     return hashlib.sha256(words.encode()).hexdigest()[:32]
-
-
-def facts(shape: Shape) -> tuple[str, bool, tuple[str, ...]]:
-    return shape.human_text, shape.continuation, shape.tools_used
-
-
-CHATS: list[tuple[str, list[Json], tuple[str, bool, tuple[str, ...]]]] = [
-    ("plain", [system("s"), user("hi")], ("hi", False, ())),
-    ("parts", [user("a", "b")], ("a\n\nb", False, ())),
-    ("second turn", [user("hi"), assistant("hello"), user("bins?")], ("bins?", False, ())),
-    ("openclaw context behind the prompt", [system("s"), user("bins?"), user(CONTEXT)], ("bins?", False, ())),
-    ("qwen reminders around it", [user(REMINDER, "bins?", REMINDER)], ("bins?", False, ())),
-    ("two messages in a row", [user("one"), user("two")], ("one\n\ntwo", False, ())),
-    ("open loop", [user("bins?"), calls("exec"), answer("paper")], ("bins?", True, ("exec",))),
-    (
-        "long open loop",
-        [
-            user("old"),
-            calls("gone"),
-            answer("x"),
-            assistant("y"),
-            user("bins?"),
-            calls("a", "b"),
-            answer("1"),
-            calls("a"),
-            answer("2"),
-        ],
-        ("bins?", True, ("a", "b")),
-    ),
-    (
-        "context inside an open loop",
-        [user("bins?"), calls("exec"), answer("paper"), user(CONTEXT)],
-        ("bins?", True, ("exec",)),
-    ),
-    ("a person interrupts a loop", [user("bins?"), calls("exec"), answer("paper"), user("stop")], ("stop", False, ())),
-    (
-        "loop is over",
-        [user("bins?"), calls("exec"), answer("paper"), assistant("paper"), user("ta")],
-        ("ta", False, ()),
-    ),
-    ("the answer was begun", [user("bins?"), assistant("The")], ("bins?", False, ())),
-    ("called without result", [user("bins?"), calls("exec")], ("bins?", False, ("exec",))),
-    ("nobody spoke", [system("s"), user(CONTEXT)], ("", False, ())),
-    ("results without a person", [system("s"), calls("exec"), answer("paper")], ("", True, ("exec",))),
-    (
-        "legacy function result",
-        [user("q"), calls("f"), {"role": "function", "name": "f", "content": "r"}],
-        ("q", True, ("f",)),
-    ),
-    ("developer is no person", [user("q"), {"role": "developer", "content": "prove it"}], ("q", False, ())),
-]
-
-
-@pytest.mark.parametrize(("messages", "expected"), [case[1:] for case in CHATS], ids=[case[0] for case in CHATS])
-def test_chat(messages: list[Json], expected: tuple[str, bool, tuple[str, ...]]) -> None:
-    assert facts(chat(*messages).shape) == expected
-
-
-TALKS: list[tuple[str, list[Json], tuple[str, bool, tuple[str, ...]]]] = [
-    ("plain", [user("hi")], ("hi", False, ())),
-    ("claude code first turn", [user(REMINDER, REMINDER, "bins?"), system("prove")], ("bins?", False, ())),
-    ("open loop", [user("bins?"), assistant(use("Bash")), user(result("paper"))], ("bins?", True, ("Bash",))),
-    (
-        "reminder beside a result",
-        [user("bins?"), assistant(use("Bash")), user(result("paper"), REMINDER)],
-        ("bins?", True, ("Bash",)),
-    ),
-    (
-        "words beside a result",
-        [user("bins?"), assistant(use("Bash")), user(result("paper"), "stop")],
-        ("stop", False, ()),
-    ),
-    ("result behind words", [user("bins?"), assistant(use("Bash")), user("stop", result("paper"))], ("stop", True, ())),
-    (
-        "long open loop",
-        [user("bins?"), assistant("let me", use("A")), user(result("1")), assistant(use("B")), user(result("2"))],
-        ("bins?", True, ("A", "B")),
-    ),
-    (
-        "server tool",
-        [user("q"), assistant({**use("web_search"), "type": "server_tool_use"})],
-        ("q", False, ("web_search",)),
-    ),
-    ("prefill", [user("bins?"), assistant("{")], ("bins?", False, ())),
-]
-
-
-@pytest.mark.parametrize(("messages", "expected"), [case[1:] for case in TALKS], ids=[case[0] for case in TALKS])
-def test_messages(messages: list[Json], expected: tuple[str, bool, tuple[str, ...]]) -> None:
-    assert facts(anthropic(*messages).shape) == expected
 
 
 def test_tool_results_and_system_prompts_are_counted_and_never_read() -> None:
@@ -153,30 +76,6 @@ def test_material_is_counted() -> None:
     assert (shape.images, shape.documents) == (2, 2)
 
 
-STATES: list[tuple[bool, Any]] = [
-    (True, [{"type": "reasoning.encrypted", "data": "x"}]),
-    (True, [{"type": "reasoning.text", "text": "t", "signature": "s"}]),
-    (False, [{"type": "reasoning.text", "text": "t", "signature": None}]),
-    (False, [7]),
-    (False, None),
-    (False, "text"),
-]
-
-
-@pytest.mark.parametrize(("state", "details"), STATES)
-def test_chat_state_that_binds_to_a_model(state: bool, details: Any) -> None:
-    assert chat(user("q"), {**assistant("a"), "reasoning_details": details}, user("r")).shape.provider_state is state
-
-
-def test_messages_state_that_binds_to_a_model() -> None:
-    signed = {"type": "thinking", "thinking": "t", "signature": "s"}
-    hidden = {"type": "redacted_thinking", "data": "x"}
-    bare = {"type": "thinking", "thinking": "t", "signature": ""}
-    for block, state in ((signed, True), (hidden, True), (bare, False)):
-        assert anthropic(user("q"), assistant(block, "a"), user("r")).shape.provider_state is state
-    assert anthropic(user("q"), assistant(signed, bare, "a")).shape.provider_state
-
-
 def test_calls_that_are_none_are_passed_over() -> None:
     odd = {
         "role": "assistant",
@@ -186,11 +85,6 @@ def test_calls_that_are_none_are_passed_over() -> None:
     assert chat(user("q"), odd).shape.tools_used == ("c",)
     assert chat(user("q"), {**odd, "tool_calls": "x"}).shape.tools_used == ()
     assert anthropic(user("q"), assistant({"type": "tool_use"})).shape.tools_used == ()
-
-
-def test_results_do_not_nest() -> None:
-    shape = anthropic(user("q"), assistant(use("A")), user(result(result("hidden")))).shape
-    assert (shape.history_chars, shape.continuation) == (1, True)
 
 
 BAD: list[tuple[Any, str]] = [
@@ -220,3 +114,20 @@ def test_messages_without_their_form_are_refused_by_place(dialect: Dialect, mess
 def test_null_content_is_no_text() -> None:
     assert chat(user("q"), {"role": "assistant", "content": None}).shape.turns == 2
     assert anthropic(user("q"), user(result()), assistant("a")).shape.history_chars == 2
+
+
+FOREIGN = Rewrite("m", 5, openrouter=True, foreign_state=True)
+
+
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_messages_without_foreign_state_keep_their_bytes(dialect: Dialect) -> None:
+    kept = '{ "role" : "user", "content": [ {"type":"text", "text": "\\u0041"} ] }'
+    bare = '{"content":null,"role":"assistant"}'
+    gone = '{"role": "assistant", "reasoning_details": [], "content": [ {"type": "thinking"} , {"type":"text",  "text":"b"}]}'
+    call = grammar(dialect).read(f'{{"messages": [{kept}, {gone}, {bare}, {kept}]}}'.encode())
+    out = grammar(dialect).rewrite(call, FOREIGN)
+    assert out.count(kept.encode()) == 2
+    assert bare.encode() in out
+    assert b'{"type":"text",  "text":"b"}' in out
+    assert (b'"thinking"' in out) is (dialect is Dialect.CHAT)
+    assert (b"reasoning_details" in out) is (dialect is Dialect.MESSAGES)
