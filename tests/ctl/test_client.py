@@ -88,7 +88,10 @@ def test_not_permitted_by_the_kernel() -> None:
         server.bind(str(path))
         path.chmod(0o660)
         server.listen()
-        code = "import os, agentd.ctl.commands.status as _, agentd.ctl.client as _; from agentd.ctl.main import main; os.setuid(65534); main()"
+        code = (
+            "import os, agentd.ctl.client, agentd.ctl.commands.status; from agentd.ctl.main import main\n"
+            "os.setgroups([]); os.setgid(65534); os.setuid(65534); main()"
+        )
         command = [sys.executable, "-c", code, "--socket", str(path), "status"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == Exit.REFUSED, done.stderr

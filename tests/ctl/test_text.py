@@ -57,9 +57,16 @@ def test_no_line_ends_in_blanks() -> None:
     assert columns([["a", ""], ["b", "c"]]) == ["a", "b  c"]
 
 
-@pytest.mark.parametrize(
-    ("used", "limit", "shown"),
-    [(0, 10, "····   0 %"), (5, 10, "██··  50 %"), (10, 10, "████ 100 %"), (25, 10, "████ 250 %"), (1, 0, "████ 100 %"), (-5, 10, "···· -50 %")],
-)  # fmt: skip
-def test_bar(used: int, limit: int, shown: str) -> None:
-    assert bar(used, limit, width=4) == shown
+BARS = {
+    (0, 10): "····   0 %",
+    (5, 10): "██··  50 %",
+    (10, 10): "████ 100 %",
+    (25, 10): "████ 250 %",
+    (1, 0): "████ 100 %",
+    (-5, 10): "···· -50 %",
+}
+
+
+@pytest.mark.parametrize(("use", "shown"), BARS.items())
+def test_bar(use: tuple[int, int], shown: str) -> None:
+    assert bar(*use, width=4) == shown

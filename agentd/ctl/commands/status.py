@@ -83,11 +83,15 @@ def _work(found: Json) -> list[tuple[str, str]]:
     for halt in found["halts"]:
         what = f"{halt['scope']} {halt['name']}".strip()
         rows.append(("HALTED", f"{what} since {moment(halt['at'])} UTC: {halt['reason']}"))
-    today = found["today"]
-    calls = count(today.get("calls", 0))
-    rows.append(("today", f"{calls} calls, {money(today.get('cost_nusd', 0))}, {found.get('in_flight', 0)} running"))
+    rows.append(("today", f"{_today(found['today'])}, {found.get('in_flight', 0)} running"))
     rows += [("budget", _budget(budget)) for budget in found["budgets"]]
     return rows
+
+
+def _today(today: Json | None) -> str:
+    if today is None:
+        return "not known: the record cannot be read"
+    return f"{count(today.get('calls', 0))} calls, {money(today.get('cost_nusd', 0))}"
 
 
 def _budget(budget: Json) -> str:
