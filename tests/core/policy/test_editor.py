@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from agentd.core.policy.editor import absent_words, json_schema
@@ -32,7 +32,7 @@ def plain(node: Node | None) -> Any:
 
 def valid(text: str) -> bool:
     root, _ = read_document(text, "p.yaml")
-    return jsonschema.Draft202012Validator(json_schema()).is_valid(plain(root))
+    return bool(jsonschema.Draft202012Validator(json_schema()).is_valid(plain(root)))
 
 
 def test_it_is_a_schema() -> None:

@@ -8,6 +8,7 @@ import os
 import random
 import stat
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -97,13 +98,34 @@ def test_the_first_text_is_told_without_any_event(path: Path) -> None:
     assert ear.refused == []
 
 
+def delete_and_write(path: Path, text: str) -> None:
+    path.unlink()
+    path.write_text(text)
+
+
+def truncate_and_write(path: Path, text: str) -> None:
+    os.truncate(path, 0)
+    path.write_text(text)
+
+
+def rename_away_and_write(path: Path, text: str) -> None:
+    path.rename(f"{path}~")
+    path.write_text(text)
+
+
+def write_in_pieces(path: Path, text: str) -> None:
+    path.write_text(text[:3])
+    with path.open("a") as file:
+        file.write(text[3:])
+
+
 WRITERS: dict[str, Callable[[Path, str], object]] = {
-    "in place": lambda path, text: path.write_text(text),
+    "in place": Path.write_text,
     "beside and rename": replace_file,
-    "delete and write": lambda path, text: (path.unlink(), path.write_text(text)),
-    "truncate, then write": lambda path, text: (os.truncate(path, 0), path.write_text(text)),
-    "rename away, then write": lambda path, text: (path.rename(f"{path}~"), path.write_text(text)),
-    "append": lambda path, text: path.open("w").write(text[:3]) and path.open("a").write(text[3:]),
+    "delete and write": delete_and_write,
+    "truncate, then write": truncate_and_write,
+    "rename away, then write": rename_away_and_write,
+    "in pieces": write_in_pieces,
 }
 
 
@@ -112,7 +134,7 @@ def test_each_way_of_writing_is_seen(path: Path, how: str) -> None:
     async def play(ear: Ear) -> None:
         await ear.text("one\n...\n")
         for text in ("two\n...\n", "three\n...\n", "one\n...\n"):
-            await off(lambda text=text: WRITERS[how](path, text))
+            await off(partial(WRITERS[how], path, text))
             await ear.text(text)
 
     watched(path, play)
@@ -154,7 +176,7 @@ def test_a_mounted_config_volume_that_swaps_its_data_directory_is_seen(tmp_path:
     async def play(ear: Ear) -> None:
         await ear.text("v1\n...\n")
         for number in (2, 3):
-            await off(lambda n=number: version(f"..2026_{n}", f"v{n}\n...\n"))
+            await off(partial(version, f"..2026_{number}", f"v{number}\n...\n"))
             await ear.text(f"v{number}\n...\n")
 
     watched(tmp_path / "policy.yaml", play)
@@ -314,6 +336,11 @@ def make_fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
+def make_loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path)
+
+
 def make_directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -333,7 +360,7 @@ def make_directory(path: Path) -> None:
         pytest.param(
             lambda path: path.write_bytes(b"#" * (watch.MAX_BYTES + 1)), "larger than", "hundred", id="too large"
         ),
-        pytest.param(lambda path: (path.unlink(), path.symlink_to(path)), "cannot be opened", "read it", id="loop"),
+        pytest.param(make_loop, "cannot be opened", "read it", id="loop"),
     ],
 )
 def test_a_file_that_must_not_be_read(path: Path, spoil: Callable[[Path], object], words: str, hint: str) -> None:
