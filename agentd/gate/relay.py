@@ -1,7 +1,11 @@
 """Sending a permitted call and relaying its answer: from the permit to the outcome that closes its line.
 
 Money: the upstream's reported cost settles a reservation; without one the price table does; an answer that said neither
-keeps its reservation. A refusal by the upstream before it worked costs nothing.
+keeps its reservation. Counts are final only with the model's own finish: a messages stream begins with some, and one that
+breaks off afterwards has cost more than they say. A refusal by the upstream before it worked costs nothing.
+
+A stream is answered once it has bytes to pass on: what fails before them is refused in words of its dialect, or goes to another
+model, like a call that is not streamed.
 
 An outcome that cannot be written (full disk) is tried again until it can: the effect has happened, so its answer is not
 withheld; the reservation stays until the line stands. Closing runs in a task of its own, so that a client that goes away
@@ -19,7 +23,7 @@ from agentd.core.dialects.grammar import ReplyFacts, ReplyMachine
 from agentd.core.policy.facts import Memory
 from agentd.core.types.calls import Request
 from agentd.core.types.errors import AgentdError, KeyUnavailable, RecordUnavailable, UpstreamFailed
-from agentd.core.types.receipts import CostSource, Ending, Outcome, Permit, Receipt, Usage
+from agentd.core.types.receipts import CostSource, Ending, Outcome, Permit, Receipt
 from agentd.core.types.records import Line
 from agentd.core.types.verdicts import Answer, Deny, Reason
 from agentd.gate import lines, ports
@@ -28,8 +32,14 @@ from agentd.gate.spend import Reservation, Spend
 RETRY_OUTCOME_S = 1.0
 """How often an outcome that could not be written is tried again."""
 
-MAX_WHOLE_BYTES = 64 << 20
-"""An answer that is not streamed and larger than this is no answer of a model."""
+AFTER_ERROR_S = 2.0
+"""How long an answer that told of an error may go on, for the usage that can follow; the agent waits for its last bytes."""
+
+STOPS = {
+    Ending.STOPPED: ("daemon.stopping", "agentd was stopped while this answer was being written"),
+    Ending.HALTED: ("operator.halt", "the operator stopped this call"),
+}
+"""What an agent is told of a call that was ended from inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +77,10 @@ class _Flight:
     machine: ReplyMachine
     dispatched_ns: int
     opened: AbstractAsyncContextManager[ports.Reply]
+    opening: asyncio.Timeout | None = None  # ends the wait for the reply when it is brought forward
     reply: ports.Reply | None = None
     busy_ns: int = 0
+    seen: int = 0  # the status that the agent got
     cut: Ending | None = None
     closed: bool = False
 
@@ -91,6 +103,8 @@ class Relay:
         self._spend = spend
         self._tasks = tasks
         self._flights: dict[int, _Flight] = {}
+        self._late: set[asyncio.Task[None]] = set()
+        self._ending = False
 
     @property
     def in_flight(self) -> int:
@@ -98,13 +112,24 @@ class Relay:
         return len(self._flights)
 
     def cut(self, chosen: Callable[[Run], bool], ending: Ending) -> int:
-        """End the calls that are chosen, now; answers how many."""
-        flights = [flight for flight in self._flights.values() if chosen(flight.run) and flight.cut is None]
+        """End the calls that are chosen, now, answered by the upstream or not yet; says how many."""
+        running = (flight for flight in self._flights.values() if flight.cut is None and not flight.closed)
+        flights = [flight for flight in running if chosen(flight.run)]
         for flight in flights:
             flight.cut = ending
             if flight.reply is not None:
                 flight.reply.abort()
+            elif flight.opening is not None:
+                flight.opening.reschedule(0.0)
         return len(flights)
+
+    def let_go(self) -> int:
+        """Give up the outcomes that cannot be written now, so that a stop need not wait for a broken record; answers how many.
+        Their lines stay open, and the next start closes them as unknown."""
+        self._ending = True
+        for task in self._late:
+            task.cancel()
+        return len(self._late)
 
     async def run(self, run: Run, dispatch: ports.Dispatch) -> ports.Answer | Failure:
         """Send. Returns the answer, whole or as a stream that closes the line when it ends or is closed."""
@@ -112,40 +137,63 @@ class Relay:
         flight = _Flight(run, machine, self._clock.mono_ns(), self._upstream.open(run.permit, dispatch))
         self._flights[run.permit.receipt.seq] = flight
         try:
-            flight.reply = await flight.opened.__aenter__()
+            flight.reply = await self._open(flight)
         except (UpstreamFailed, KeyUnavailable) as error:
-            await self.close(flight, _ending(error), error)
+            await self.close(flight, flight.cut or _ending(error), error)
             return _failure(run, error)
         except BaseException:  # the caller went away while the upstream was asked: recorded, then as before
-            await self.close(flight, Ending.CLIENT_GONE)
+            await self.close(flight, flight.cut or Ending.CLIENT_GONE)
             raise
         headers = lines.decision_headers(run.permit.receipt)
         if run.request.call.stream:
-            return ports.Answer(200, headers, stream=_Stream(self, flight, flight.reply.chunks()))
+            return await self._streamed(flight, flight.reply, headers)
         return await self._whole(flight, flight.reply, headers)
+
+    async def _open(self, flight: _Flight) -> ports.Reply:
+        """Wait for the upstream's status; a cut ends that. Raises what `Upstream.open` does, and the words for a cut."""
+        try:
+            async with asyncio.timeout(None) as flight.opening:
+                reply = await flight.opened.__aenter__()
+        except TimeoutError:
+            raise _stopped(flight.cut) from None
+        if flight.cut is not None:  # at the very moment when the status came
+            reply.abort()
+        return reply
+
+    async def _streamed(
+        self, flight: _Flight, reply: ports.Reply, headers: tuple[tuple[str, str], ...]
+    ) -> ports.Answer | Failure:
+        stream = _Stream(self, flight, reply.chunks())
+        try:
+            failed = await stream.begin()
+        except BaseException:  # the caller went away: recorded, then as before
+            await stream.aclose()
+            raise
+        return ports.Answer(200, headers, stream=stream) if failed is None else _failure(flight.run, failed)
 
     async def _whole(
         self, flight: _Flight, reply: ports.Reply, headers: tuple[tuple[str, str], ...]
     ) -> ports.Answer | Failure:
-        body = bytearray()
+        broken: UpstreamFailed | None = None
+        body = b""
         try:
             async for chunk in reply.chunks():
-                body += self.feed(flight, chunk)
-                if len(body) > MAX_WHOLE_BYTES:
-                    raise _broken("the upstream's answer does not end")
-            body += flight.machine.finish()
+                self.feed(flight, chunk)
+                if flight.machine.failed:
+                    break  # nothing that could still come would make it an answer
+            body = flight.machine.finish()
         except UpstreamFailed as error:
-            await self.close(flight, flight.cut or _ending(error), error)
-            return _failure(flight.run, error)
+            broken = error
         except BaseException:  # the caller went away: recorded, then as before
             await self.close(flight, flight.cut or Ending.CLIENT_GONE)
             raise
-        if flight.facts.ending is not Ending.DONE:
-            failed = _no_answer(flight.facts)
-            await self.close(flight, flight.facts.ending, failed)
+        failed = _failed(flight, broken)
+        if failed is not None:
+            await self.close(flight, flight.cut or _ending(failed), failed)
             return _failure(flight.run, failed)
+        flight.seen = 200
         await self.close(flight, Ending.DONE)
-        return ports.Answer(200, (("Content-Type", "application/json"), *headers), bytes(body))
+        return ports.Answer(200, (("Content-Type", "application/json"), *headers), body)
 
     def feed(self, flight: _Flight, chunk: bytes) -> bytes:
         """Let the machine read a chunk; what may be passed on comes back."""
@@ -171,11 +219,17 @@ class Relay:
         outcome = self._outcome(flight, ending, error, now)
         line = lines.outcome_line(run.request, run.permit, outcome, self._clock.wall_ns())
         if not await self._try(line):
-            self._tasks.create_task(
-                self._until_written(flight, line, outcome), name=f"outcome-{run.permit.receipt.seq}"
-            )
+            self._write_later(flight, line, outcome)
             return
         self._settle(flight, outcome)
+
+    def _write_later(self, flight: _Flight, line: Line, outcome: Outcome) -> None:
+        if self._ending:
+            return
+        name = f"outcome-{flight.run.permit.receipt.seq}"
+        task = self._tasks.create_task(self._until_written(flight, line, outcome), name=name)
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     async def _until_written(self, flight: _Flight, line: Line, outcome: Outcome) -> None:
         while True:
@@ -198,10 +252,10 @@ class Relay:
     def _outcome(self, flight: _Flight, ending: Ending, error: AgentdError | None, now_ns: int) -> Outcome:
         run = flight.run
         facts = flight.facts
-        cost, source = _cost(run, facts.usage, error)
+        cost, source = _cost(run, facts, error)
         return Outcome(
             ending=ending,
-            status=200 if flight.reply is not None and not isinstance(error, UpstreamFailed) else 0,
+            status=flight.seen,
             cost=cost,
             cost_source=source,
             usage=facts.usage,
@@ -222,51 +276,85 @@ class _Stream(AsyncIterator[bytes]):
         self._relay = relay
         self._flight = flight
         self._chunks = chunks
-        self._ended = False
+        self._held = b""
+        self._broken: UpstreamFailed | None = None
+        self._over = False  # the upstream says no more
+        self._ended = False  # the line is closed
+
+    async def begin(self) -> UpstreamFailed | None:
+        """Read as far as there are bytes for the agent. What went wrong before them is returned; then the line is closed."""
+        self._held = await self._next()
+        failed = None if self._held else await self._close()
+        if failed is None:
+            self._flight.seen = 200
+        return failed
 
     async def __anext__(self) -> bytes:
         """The next bytes for the agent. The line is closed before the stream ends."""
-        while not self._ended:
-            try:
-                chunk = await anext(self._chunks)
-            except StopAsyncIteration:
-                return await self._end(None)
-            except UpstreamFailed as error:
-                return await self._end(error)
-            out = self._relay.feed(self._flight, chunk)
+        out, self._held = self._held or await self._next(), b""
+        if not out and not self._ended:
+            failed = await self._close()
+            out = b"" if failed is None else self._excuse(failed)
+        if not out:
+            raise StopAsyncIteration
+        return out
+
+    async def _next(self) -> bytes:
+        """The next bytes that may be passed on; none when there will be no more."""
+        while not self._over:
+            out = await self._read()
             if out:
                 return out
-        raise StopAsyncIteration
+        return b""
 
-    async def _end(self, error: UpstreamFailed | None) -> bytes:
-        """The last bytes: what the machine still holds, and an error in the dialect's own shape unless all went well."""
+    async def _read(self) -> bytes:
+        try:
+            async with asyncio.timeout(AFTER_ERROR_S if self._flight.machine.failed else None):
+                chunk = await anext(self._chunks)
+        except UpstreamFailed as error:
+            self._broken = error
+        except (StopAsyncIteration, TimeoutError):
+            pass
+        else:
+            return self._relay.feed(self._flight, chunk)
+        self._over = True
+        return self._flight.machine.finish()
+
+    async def _close(self) -> UpstreamFailed | None:
+        """Close the line of an answer that is over; returns what the agent has to be told."""
         self._ended = True
-        flight = self._flight
-        tail = flight.machine.finish()
-        ending = flight.cut or (_ending(error) if error is not None else flight.facts.ending)
-        if flight.facts.ending is Ending.DONE and flight.cut is None:
-            ending, error = Ending.DONE, None  # the end mark was there; what broke after it lost nothing
-        elif ending is not Ending.DONE:
-            tail += self._excuse(ending, error or _no_answer(flight.facts))
-        await self._relay.close(flight, ending, error)
-        if tail:
-            return tail
-        raise StopAsyncIteration
+        failed = _failed(self._flight, self._broken)
+        ending = self._flight.cut or (Ending.DONE if failed is None else _ending(failed))
+        await self._relay.close(self._flight, ending, failed)
+        return failed
 
-    def _excuse(self, ending: Ending, error: UpstreamFailed) -> bytes:
+    def _excuse(self, error: UpstreamFailed) -> bytes:
+        """An error in the dialect's own shape, as the last bytes."""
         run = self._flight.run
-        words = {
-            Ending.STOPPED: ("daemon.stopping", "agentd was stopped while this answer was being written"),
-            Ending.HALTED: ("operator.halt", "the operator stopped this call"),
-        }
-        code, message = words.get(ending, (error.code, error.message))
-        deny = Deny(Reason(code, f"upstreams.{run.permit.allow.limits.upstream}", message), Answer.WAIT)
+        rule = f"upstreams.{run.permit.allow.limits.upstream}"
+        deny = Deny(Reason(error.code, rule, error.message), error.answer, error.retry_after_s)
         return grammar(run.request.call.dialect).stream_error(deny, run.permit.receipt.decision)
 
     async def aclose(self) -> None:
         """The client is gone, or has all."""
-        self._ended = True
+        self._over = self._ended = True
         await self._relay.close(self._flight, self._flight.cut or Ending.CLIENT_GONE)
+
+
+def _failed(flight: _Flight, broken: UpstreamFailed | None) -> UpstreamFailed | None:
+    """What is to be told of an answer that is over, None for a good one: what broke after its end mark lost nothing."""
+    if flight.cut is not None:
+        return _stopped(flight.cut)
+    if flight.facts.ending is Ending.DONE:
+        return None
+    if broken is None or flight.facts.ending is Ending.ERROR:
+        return _no_answer(flight.facts)
+    return broken
+
+
+def _stopped(cut: Ending | None) -> UpstreamFailed:
+    code, message = STOPS.get(cut or Ending.STOPPED, STOPS[Ending.STOPPED])
+    return UpstreamFailed(code, message, status=0, retryable=False, answer=Answer.WAIT, billed=True)
 
 
 def _failure(run: Run, error: UpstreamFailed | KeyUnavailable) -> Failure:
@@ -274,11 +362,13 @@ def _failure(run: Run, error: UpstreamFailed | KeyUnavailable) -> Failure:
     return Failure(error, run.permit.receipt, limits.model, limits.upstream)
 
 
-def _cost(run: Run, usage: Usage, error: AgentdError | None) -> tuple[int | None, CostSource]:
-    if usage.cost is not None:
-        return usage.cost, CostSource.REPORTED
-    if countable(usage):
-        return cost_of(run.price, usage, run.request.at_ns), CostSource.COMPUTED
+def _cost(run: Run, facts: ReplyFacts, error: AgentdError | None) -> tuple[int | None, CostSource]:
+    usage = facts.usage
+    if facts.ending is Ending.DONE or facts.finish is not None:
+        if usage.cost is not None:
+            return usage.cost, CostSource.REPORTED
+        if countable(usage):
+            return cost_of(run.price, usage, run.request.at_ns), CostSource.COMPUTED
     if isinstance(error, KeyUnavailable) or (isinstance(error, UpstreamFailed) and not error.billed):
         return 0, CostSource.COMPUTED
     return None, CostSource.UNSETTLED
@@ -302,7 +392,3 @@ def _no_answer(facts: ReplyFacts) -> UpstreamFailed:
         )
     message = f"the upstream failed while it was answering ({facts.error or 'no reason given'})"
     return UpstreamFailed("upstream.error", message, status=200, retryable=True, answer=Answer.WAIT, billed=True)
-
-
-def _broken(message: str) -> UpstreamFailed:
-    return UpstreamFailed("upstream.broken", message, status=200, retryable=False, answer=Answer.WAIT, billed=True)
