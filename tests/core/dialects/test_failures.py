@@ -1,0 +1,122 @@
+"""What each error answer of an upstream means, in whatever shape it comes; its own text never goes on."""
+
+import json
+from typing import Any
+
+import pytest
+
+from agentd.core.dialects.failures import MAX_RETRY_S, MIN_RETRY_S, read_failure, retry_after
+from agentd.core.types.errors import UpstreamFailed
+from agentd.core.types.verdicts import Answer
+
+NOW = 1_792_000_000
+
+
+def failed(status: int, said: Any = None, **headers: str) -> UpstreamFailed:
+    body = said if isinstance(said, bytes) else json.dumps(said).encode()
+    return read_failure(status, {name.replace("_", "-"): value for name, value in headers.items()}, body, NOW)
+
+
+def kind(name: str) -> dict[str, Any]:
+    return {"error": {"code": 0, "message": "secret text", "metadata": {"error_type": name}}, "user_id": "user_x"}
+
+
+def available(code: object) -> dict[str, Any]:
+    return {"error": {"message": "secret text", "availability": {"code": code, "fallback_models": ["x"]}}}
+
+
+# status, body, code, answer, may another candidate be tried
+ROWS: list[tuple[int, Any, str, Answer, bool]] = [
+    (429, kind("rate_limit_exceeded"), "upstream.rate_limited", Answer.WAIT, True),
+    (503, kind("provider_overloaded"), "upstream.overloaded", Answer.WAIT, True),
+    (502, kind("provider_unavailable"), "upstream.unavailable", Answer.WAIT, True),
+    (504, kind("timeout"), "upstream.timeout", Answer.WAIT, True),
+    (500, kind("server"), "upstream.error", Answer.WAIT, True),
+    (402, kind("payment_required"), "upstream.limit", Answer.BUDGET, False),
+    (400, kind("token_limit_exceeded"), "upstream.limit", Answer.BUDGET, False),
+    (400, kind("context_length_exceeded"), "upstream.too_long", Answer.INVALID, False),
+    (401, kind("authentication"), "upstream.key_refused", Answer.DENY, False),
+    (400, kind("invalid_request"), "upstream.invalid", Answer.INVALID, False),
+    (413, kind("payload_too_large"), "upstream.too_large", Answer.TOO_LARGE, False),
+    (400, kind("refusal"), "upstream.content_refused", Answer.DENY, False),
+    (400, {"error": {"error_type": "timeout"}}, "upstream.timeout", Answer.WAIT, True),
+    (400, {"error": {}, "error_type": "timeout"}, "upstream.timeout", Answer.WAIT, True),
+    (404, available("no_endpoints"), "upstream.no_model", Answer.DENY, True),
+    (429, available("capacity_exhausted"), "upstream.overloaded", Answer.WAIT, True),
+    (403, available("region_restricted"), "upstream.refused", Answer.DENY, False),
+    (404, available("privacy_restricted"), "upstream.no_private_endpoint", Answer.DENY, True),
+    (
+        404,
+        {"error": {}, "availability": {"code": "constraint_filtered"}},
+        "upstream.no_private_endpoint",
+        Answer.DENY,
+        True,
+    ),
+    (404, available("unheard_of"), "upstream.no_model", Answer.DENY, True),
+    (404, available(["no_endpoints"]), "upstream.no_model", Answer.DENY, True),
+    (403, {"error": {"message": "Key limit exceeded (daily limit)"}}, "upstream.limit", Answer.BUDGET, False),
+    (403, {"error": {"message": "Workspace budget of $5 exceeded"}}, "upstream.limit", Answer.BUDGET, False),
+    (
+        403,
+        {"error": {"message": "flagged", "metadata": {"reasons": ["x"]}}},
+        "upstream.content_refused",
+        Answer.DENY,
+        False,
+    ),
+    (
+        403,
+        {"error": {"message": "flagged", "metadata": {"patterns": ["x"]}}},
+        "upstream.content_refused",
+        Answer.DENY,
+        False,
+    ),
+    (403, {"error": {"message": "Only management keys"}}, "upstream.refused", Answer.DENY, False),
+    (403, b"<html>denied</html>", "upstream.refused", Answer.DENY, False),
+    (429, b"<html>slow down</html>", "upstream.rate_limited", Answer.WAIT, True),
+    (408, b"", "upstream.timeout", Answer.WAIT, True),
+    (529, b"", "upstream.overloaded", Answer.WAIT, True),
+    (599, b"", "upstream.error", Answer.WAIT, True),
+    (418, b"", "upstream.invalid", Answer.INVALID, False),
+    (500, b"[" * 100_000, "upstream.error", Answer.WAIT, True),
+    (500, [1], "upstream.error", Answer.WAIT, True),
+    (500, {"error": "secret text"}, "upstream.error", Answer.WAIT, True),
+    (500, {"error": {"metadata": "x", "error_type": ["timeout"]}}, "upstream.error", Answer.WAIT, True),
+]
+
+
+@pytest.mark.parametrize(("status", "said", "code", "answer", "retryable"), ROWS)
+def test_meanings(status: int, said: Any, code: str, answer: Answer, retryable: bool) -> None:
+    failure = failed(status, said)
+    assert (failure.code, failure.answer, failure.retryable, failure.status) == (code, answer, retryable, status)
+    assert str(status) in failure.message
+    assert (failure.retry_after_s is not None) is (answer is Answer.WAIT)
+    for secret in ("secret text", "user_x", "Workspace", "html"):
+        assert secret not in str(failure)
+
+
+def test_a_refused_key_says_what_the_operator_does() -> None:
+    assert "agentctl key set" in failed(401).hint
+
+
+AFTER: list[tuple[str | None, int | None]] = [
+    (None, None),
+    ("7", 7),
+    ("2.4", 2),
+    ("0", MIN_RETRY_S),
+    ("0.2", MIN_RETRY_S),
+    ("99999999", MAX_RETRY_S),
+    ("-3", None),
+    ("nan", None),
+    ("inf", None),
+    ("soon", None),
+    ("", None),
+    ("Wed, 14 Oct 2026 17:46:50 GMT", 10),
+    ("Wed, 14 Oct 2020 17:46:50 GMT", None),
+]
+
+
+@pytest.mark.parametrize(("value", "seconds"), AFTER)
+def test_retry_after(value: str | None, seconds: int | None) -> None:
+    assert retry_after(value, NOW) == seconds
+    expected = MIN_RETRY_S if seconds is None else seconds
+    assert failed(429, None, **({} if value is None else {"Retry_After": value})).retry_after_s == expected
