@@ -99,38 +99,13 @@ def no_import_by_name(source: Source) -> Iterator[Finding]:
             yield Finding(source.path, call.lineno, f"{_last_name(call.func)}() goes through the walls unseen")
 
 
-def public_names_have_docstrings(source: Source) -> Iterator[Finding]:
-    """Every module, and each public class, function and method says what goes in and out."""
-    if ast.get_docstring(source.tree) is None:
-        yield Finding(source.path, 1, "the module has no docstring")
-    for node in _public(source.tree):
-        if ast.get_docstring(node) is None and not _is_overload(node):
-            yield Finding(source.path, node.lineno, f"{node.name} has no docstring")
-
-
 RULES: tuple[Rule, ...] = (
     permit_is_made_in_one_file,
     broad_except_says_why,
     core_is_never_async,
     no_task_without_a_group,
     no_import_by_name,
-    public_names_have_docstrings,
 )
-
-
-Named = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-
-
-def _public(owner: ast.Module | ast.ClassDef) -> Iterator[Named]:
-    for node in owner.body:
-        if isinstance(node, Named) and not node.name.startswith("_"):
-            yield node
-            if isinstance(node, ast.ClassDef):
-                yield from _public(node)
-
-
-def _is_overload(node: Named) -> bool:
-    return any(_last_name(each) in {"overload", "setter"} for each in node.decorator_list)
 
 
 def _calls(source: Source) -> Iterator[ast.Call]:
