@@ -1,0 +1,177 @@
+"""What the relay makes of answers that break: before their first byte, after some counts, while it waits for a status."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from agentd.core.types.calls import Dialect
+from agentd.core.types.receipts import Ending
+from agentd.gate import ports
+from agentd.gate.relay import Run
+from builders import PEER
+from gate.way import SESSION, WAIT, Box, error_of, failed, play, read, stream
+
+
+def event(kind: str, **more: Any) -> bytes:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, **more})}\n\n".encode()
+
+
+START = event("message_start", message={"id": "gen-1", "usage": {"input_tokens": 100, "output_tokens": 1, "cost": 0}})
+PLAIN_START = event("message_start", message={"id": "gen-1", "usage": {"input_tokens": 100, "output_tokens": 1}})
+DELTA = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "hello"})
+FINISH = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 10, "cost": 0.002})
+UNPRICED = event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 10, "cost": None})
+ERROR = event("error", error={"type": "api_error", "message": "account user_1 is out"})
+CHAT_ERROR = b'data: {"error":{"code":502,"message":"account user_1 is out"},"choices":[]}\n\n'
+
+
+async def messages(box: Box, *, streamed: bool = True) -> ports.Answer:
+    asked = {"model": "agentd", "max_tokens": 100, "stream": streamed, "messages": [{"role": "user", "content": "hi"}]}
+    return await box.gate.govern(ports.Arrival(PEER, Dialect.MESSAGES, json.dumps(asked).encode(), SESSION))
+
+
+def everything(_run: Run) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("last", [[], [failed(0, billed=True)], [ERROR]], ids=["cut", "broken", "error"])
+def test_counts_from_the_beginning_of_a_stream_settle_nothing(last: list[Any]) -> None:
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [[START, DELTA, *last]]
+        assert b"event: error" in await read(await messages(box))
+        assert box.record.lines[1].cost_nusd is None
+        assert box.spent() == box.record.lines[0].reserved_nusd
+
+    play(scene)
+
+
+def test_a_client_that_leaves_in_the_middle_settles_nothing() -> None:
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [[START, DELTA, WAIT]]
+        answer = await messages(box)
+        assert answer.stream is not None
+        await anext(answer.stream)
+        await answer.stream.aclose()
+        assert box.record.lines[1].status == "client_gone"
+        assert box.spent() == box.record.lines[0].reserved_nusd
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("finish", "cost"), [(FINISH, 2_000_000), (UNPRICED, 100 * 100 + 10 * 400)])
+def test_counts_that_came_with_the_finish_settle_a_stream_without_its_end_mark(finish: bytes, cost: int) -> None:
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [[PLAIN_START, DELTA, finish]]
+        await read(await messages(box))
+        assert (box.record.lines[1].status, box.record.lines[1].cost_nusd) == ("cut", cost)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("script", [[CHAT_ERROR], [failed()]], ids=["error event", "broken"])
+def test_what_fails_before_the_first_byte_goes_to_another_model(script: list[Any]) -> None:
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [script, stream()]
+        answer = await box.ask(stream=True)
+        assert answer.status == 200
+        assert (await read(answer)).endswith(b"data: [DONE]\n\n")
+        assert [entry for entry in box.journal if entry.startswith("send")] == ["send:small/one", "send:small/two"]
+        assert (box.record.lines[2].detail or {})["after"] == "d-1"
+
+    play(scene)
+
+
+def test_a_stream_that_never_began_is_refused_like_a_whole_answer() -> None:
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [[CHAT_ERROR]]
+        answer = await box.ask(stream=True)
+        assert answer.status == 429
+        assert error_of(answer)["code"] == "upstream.error"
+        assert b"user_1" not in (answer.body or b"")
+        assert [(line.detail or {})["http"] for line in box.record.lines if line.opens] == [0, 0]
+
+    play(scene)
+
+
+def test_after_the_first_byte_there_is_no_other_model() -> None:
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [[stream()[0], CHAT_ERROR], stream()]
+        got = await read(await box.ask(stream=True))
+        assert b'"error"' in got
+        assert len(box.upstream.sent) == 1
+        assert (box.record.lines[1].detail or {})["http"] == 200
+
+    play(scene)
+
+
+def test_an_error_is_told_although_the_upstream_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentd.gate.relay.AFTER_ERROR_S", 0.01)
+
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [[stream()[0], CHAT_ERROR, WAIT]]
+        assert b'"error"' in await read(await box.ask(stream=True))
+        assert box.journal[-1] == "outcome:error"
+
+    play(scene)
+
+
+def test_the_usage_that_follows_an_error_counts() -> None:
+    async def scene(box: Box) -> None:
+        told = b'data: {"error":{"code":502},"choices":[{"index":0,"delta":{},"finish_reason":"error"}]}\n\n'
+        box.upstream.scripts = [[stream()[0], told, stream()[2]]]
+        await read(await box.ask(stream=True))
+        assert (box.record.lines[1].status, box.record.lines[1].cost_nusd) == ("error", 1_000_000)
+
+    play(scene)
+
+
+def test_a_body_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentd.core.dialects.replies.MAX_BODY_BYTES", 1000)
+
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [[b" " * 600, b" " * 600, AssertionError("read on")]]
+        answer = await box.ask()
+        assert answer.status == 429
+        assert box.record.lines[1].status == "error"
+
+    play(scene)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(("ending", "code"), [(Ending.HALTED, "operator.halt"), (Ending.STOPPED, "daemon.stopping")])
+@pytest.mark.parametrize("script", [WAIT, [WAIT]], ids=["before the status", "before the first byte"])
+def test_a_cut_ends_a_call_that_waits(script: Any, ending: Ending, code: str, streamed: bool) -> None:
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [script]
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(box.ask(stream=streamed))
+            while "send:small/one" not in box.journal:
+                await asyncio.sleep(0)
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert box.relay.cut(everything, ending) == 1
+            assert box.relay.cut(everything, ending) == 0
+        answer = asking.result()
+        assert answer.status == 429
+        assert error_of(answer)["code"] == code
+        assert box.journal[-1] == f"outcome:{ending.value}"
+        assert box.spent() == box.record.lines[0].reserved_nusd
+        assert len(box.upstream.sent) == 1
+
+    play(scene)
+
+
+def test_a_cut_at_the_moment_of_the_status_counts() -> None:
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [[WAIT]]
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(box.ask(stream=True))
+            while "send:small/one" not in box.journal:
+                await asyncio.sleep(0)
+            assert box.relay.cut(everything, Ending.HALTED) == 1  # the status comes in the same turn of the loop
+        assert box.journal[-1] == "outcome:halted"
+        assert asking.result().status == 429
+
+    play(scene)
