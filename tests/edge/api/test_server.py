@@ -294,6 +294,42 @@ def test_a_call_that_runs_is_cancelled_once_even_when_the_cut_follows() -> None:
     play(scene())
 
 
+def test_work_is_cancelled_once_however_often_its_handler_is() -> None:
+    async def scene() -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+        seen: list[str] = []
+
+        async def work() -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append("cancelled")
+                await go_on.wait()
+                seen.append("closed")
+
+        async with asyncio.TaskGroup() as tasks:
+            door = server.DoorServer(tasks)
+            handler = tasks.create_task(door.run(work()))
+            await begun.wait()
+            for _ in range(3):
+                handler.cancel()
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+            assert not await door.finish(0)
+            go_on.set()
+            assert await door.finish(20)
+            assert seen == ["cancelled", "closed"]
+            with pytest.raises(ZeroDivisionError):
+                await door.run(_broken())
+
+    play(scene())
+
+
+async def _broken() -> None:
+    raise ZeroDivisionError
+
+
 def test_work_that_does_not_end_is_told_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
