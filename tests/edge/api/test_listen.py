@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -118,13 +119,14 @@ def test_what_is_no_socket_is_not_deleted(place: Place, kind: str) -> None:
     target = place.path.parent / "target"
     if kind == "symlink":
         target.write_text("precious")
-    {
+    make: dict[str, Callable[[], object]] = {
         "file": lambda: place.path.write_text("precious"),
         "directory": place.path.mkdir,
         "fifo": lambda: os.mkfifo(place.path),
         "symlink": lambda: place.path.symlink_to(target),
         "dangling": lambda: place.path.symlink_to(target),
-    }[kind]()
+    }
+    make[kind]()
     assert refused(place).code == "listen.not_a_socket"
     assert os.path.lexists(place.path)
 

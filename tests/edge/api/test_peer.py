@@ -6,8 +6,9 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from agentd.edge.api import peer as peers
 from agentd.edge.api.peer import SO_PEERPIDFD, boot_ticks, read_peer
 from agentd.edge.api.procfs import facts_of, parse_euid, parse_start, parse_unit, pinned
 
+Seen = Callable[[socket.socket], Any]
 STAT_TAIL = "S 1 100 100 0 -1 4194560 1 0 0 0 5 6 0 0 20 0 1 0 98765 1000 10 18446744073709551615 0 0"
 
 
@@ -31,7 +33,7 @@ def door(tmp_path: Path) -> Iterator[socket.socket]:
     sock.close()
 
 
-def client(door: socket.socket, code: str) -> subprocess.Popen[bytes]:
+def client(door: socket.socket, code: str) -> Any:
     """A program that has connected, as `s`, before it does what `code` says."""
     connect = (
         f"import array, os, socket, sys, time\ns = socket.socket(socket.AF_UNIX)\ns.connect({door.getsockname()!r})\n"
@@ -67,12 +69,12 @@ class SilentKernel(OldKernel):
 
 
 @pytest.fixture(params=["pidfd", "no pidfd"])
-def seen(request: pytest.FixtureRequest) -> object:
+def seen(request: pytest.FixtureRequest) -> Seen:
     """Both ways to prove whose facts they are."""
     return (lambda sock: sock) if request.param == "pidfd" else OldKernel
 
 
-def test_a_living_client_is_named_with_all_its_facts(door: socket.socket, seen) -> None:
+def test_a_living_client_is_named_with_all_its_facts(door: socket.socket, seen: Seen) -> None:
     process = client(door, "sys.stdin.read()")
     accepted, _ = door.accept()
     found = read_peer(seen(accepted), "agent")
@@ -83,7 +85,7 @@ def test_a_living_client_is_named_with_all_its_facts(door: socket.socket, seen) 
     accepted.close()
 
 
-def test_a_client_that_has_exited_keeps_its_ids_and_gets_no_other_facts(door: socket.socket, seen) -> None:
+def test_a_client_that_has_exited_keeps_its_ids_and_gets_no_other_facts(door: socket.socket, seen: Seen) -> None:
     process = client(door, "")
     process.communicate()  # it is reaped: its pid is free
     accepted, _ = door.accept()
@@ -101,7 +103,9 @@ def test_a_zombie_is_not_alive(door: socket.socket) -> None:
     accepted.close()
 
 
-def test_a_socket_that_is_handed_on_stays_the_one_who_connected(door: socket.socket, tmp_path: Path, seen) -> None:
+def test_a_socket_that_is_handed_on_stays_the_one_who_connected(
+    door: socket.socket, tmp_path: Path, seen: Seen
+) -> None:
     here, there = socket.socketpair()
     give = f"h = socket.socket(fileno={there.fileno()})\nsocket.send_fds(h, [b'x'], [s.fileno()])\nsys.stdin.read()"
     code = f"import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.connect({door.getsockname()!r})\n{give}"
@@ -117,7 +121,7 @@ def test_a_socket_that_is_handed_on_stays_the_one_who_connected(door: socket.soc
         each.close()
 
 
-def test_a_program_that_connected_and_became_another_is_read_as_what_it_is_now(door: socket.socket, seen) -> None:
+def test_a_program_that_connected_and_became_another_is_read_as_what_it_is_now(door: socket.socket, seen: Seen) -> None:
     become = "s.set_inheritable(True)\nos.execv('/bin/cat', ['cat'])"
     process = client(door, become)
     process.stdin.write(b"x")
@@ -147,7 +151,7 @@ def test_a_deleted_program_has_no_name(door: socket.socket, tmp_path: Path) -> N
 
 
 @pytest.mark.root
-def test_a_client_that_changed_its_user_has_no_facts(door: socket.socket, seen) -> None:
+def test_a_client_that_changed_its_user_has_no_facts(door: socket.socket, seen: Seen) -> None:
     process = client(door, "os.setuid(65534)\nprint('done', flush=True)\nsys.stdin.read()")
     process.stdout.readline()
     accepted, _ = door.accept()
