@@ -29,6 +29,10 @@ from agentd.core.types.verdicts import Answer, Deny, Reason
 from agentd.gate import lines, ports
 from agentd.gate.spend import Reservation, Spend
 
+CLOSED_ALREADY = "record.not_open"
+"""The record's answer to an outcome of a call that is closed: a write that was refused, as its file had just been moved away,
+was found done when the file came back."""
+
 RETRY_OUTCOME_S = 1.0
 """How often an outcome that could not be written is tried again."""
 
@@ -240,8 +244,8 @@ class Relay:
     async def _try(self, line: Line) -> bool:
         try:
             await self._ledger.append(line)
-        except RecordUnavailable:
-            return False
+        except RecordUnavailable as gone:
+            return gone.code == CLOSED_ALREADY
         return True
 
     def _settle(self, flight: _Flight, outcome: Outcome) -> None:
