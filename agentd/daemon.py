@@ -188,7 +188,17 @@ async def _stop(house: House, pipeline: ModelPipeline, relay: Relay, doors: list
         await _finish(doors, house.settings.cut_s)
     for door in doors:
         await door.cut()
-    await house.ledger.append(_life_line(Kind.STOP, house.clock, house.settings))
+    await _last_line(house, relay)
+
+
+async def _last_line(house: House, relay: Relay) -> None:
+    """The line of the stop. A record that takes none does not keep the daemon from stopping; what it lacks is said."""
+    try:
+        await house.ledger.append(_life_line(Kind.STOP, house.clock, house.settings))
+    except RecordUnavailable as gone:
+        log.error("this stop could not be written down: %s", gone)
+    if left := relay.let_go():
+        log.error("the outcomes of %d calls could not be written; the next start closes them as unknown", left)
 
 
 async def _finish(doors: list[DoorServer], seconds: float) -> None:

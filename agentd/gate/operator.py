@@ -16,7 +16,7 @@ from agentd.core.policy.explain import Proof, explain
 from agentd.core.policy.match import match_agent
 from agentd.core.policy.schema import Policy
 from agentd.core.types.callers import Peer
-from agentd.core.types.errors import PolicyRefused
+from agentd.core.types.errors import PolicyRefused, RecordUnavailable
 from agentd.core.types.records import Kind
 from agentd.core.types.verdicts import Answer
 from agentd.gate import doctor, views
@@ -68,7 +68,6 @@ class OperatorDesk:
         """See `OperatorFace`."""
         desk = self._desk
         now = desk.clock.wall_ns()
-        today = await desk.reader.spend("day", window_start("day", now) // NS_PER_HOUR)
         code, sentence = desk.keys.health()
         return {
             **desk.vitals(),
@@ -78,8 +77,15 @@ class OperatorDesk:
             "keys": sorted(desk.keys.names()),
             "halts": await self.halts(),
             "budgets": desk.used(),
-            "today": views.total(today),
+            "today": await self._today(now),
         }
+
+    async def _today(self, now_ns: int) -> Json | None:
+        """Calls and cost since midnight; None where the record cannot be read, which must not keep `status` from saying so."""
+        try:
+            return views.total(await self._desk.reader.spend("day", window_start("day", now_ns) // NS_PER_HOUR))
+        except RecordUnavailable:
+            return None
 
     def _policy_state(self) -> Json:
         held, fault = self._desk.policies.current, self._desk.policies.fault
@@ -113,11 +119,6 @@ class OperatorDesk:
             raise OperatorRefused("line.none", f"The record has no line {seq}.", "agentctl logs", Answer.NOT_FOUND)
         if line["kind"] == Kind.OUTCOME and line.get("opens"):
             return await self.explain(int(line["opens"]))
-        if line["kind"] != Kind.DECISION:
-            hint = f"agentctl logs --json shows it; decisions are named d-{seq}."
-            raise OperatorRefused(
-                "line.no_decision", f"Line {seq} is no decision but a {line['kind']}.", hint, Answer.NOT_FOUND
-            )
         outcome = await reader.outcome_of(seq)
         proof = await self._proof(seq, line)
         page = explain(line, outcome, await self._version(line.get("policy")), proof)
@@ -278,7 +279,6 @@ class OperatorDesk:
         """See `OperatorFace`."""
         desk = self._desk
         held = desk.policies.current
-        newest = await desk.reader.lines(LineQuery(limit=1))
         patient = doctor.Patient(
             now_ns=desk.clock.wall_ns(),
             vitals=desk.vitals(),
@@ -287,9 +287,17 @@ class OperatorDesk:
             keys=tuple(desk.keys.names()),
             keyring=desk.keys.health(),
             halts=desk.halts.active(),
-            last_line_at=newest[-1]["at"] if newest else None,
+            last_line_at=await self._newest_at(),
         )
         return [asdict(check) for check in doctor.examine(patient)]
+
+    async def _newest_at(self) -> str | None:
+        """Time of the newest line; None where the record cannot be read: the doctor is asked most when it cannot."""
+        try:
+            newest = await self._desk.reader.lines(LineQuery(limit=1))
+        except RecordUnavailable:
+            return None
+        return str(newest[-1]["at"]) if newest else None
 
 
 def _no_version(digest: str) -> OperatorRefused:

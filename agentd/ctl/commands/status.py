@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from agentd.ctl.commands.spend import budget_row
+from agentd.ctl.commands.spend import budget_row, condensed
 from agentd.ctl.options import ask_options, client
 from agentd.ctl.show import as_json_document, heading, pairs
 from agentd.ctl.words import count, lasted, moment, money, size
@@ -84,7 +84,7 @@ def _work(found: Json) -> list[tuple[str, str]]:
         what = f"{halt['scope']} {halt['name']}".strip()
         rows.append(("HALTED", f"{what} since {moment(halt['at'])} UTC: {halt['reason']}"))
     rows.append(("today", f"{_today(found['today'])}, {found.get('in_flight', 0)} running"))
-    rows += [("budget", _budget(budget)) for budget in found["budgets"]]
+    rows += [("budget", _budget(budget)) for budget in condensed(found["budgets"])]
     return rows
 
 

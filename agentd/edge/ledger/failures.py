@@ -13,7 +13,7 @@ from pathlib import Path
 from agentd.core.types.errors import RecordUnavailable
 
 _RESUMES = "agentd tries again by itself and resumes when it works."
-_ANEW = "If no copy is left, begin a new chain, whose first line names the old head: agentd serve --new-ledger REASON"
+_ANEW = "If no copy is left, begin a new chain, whose first line names the old head, with `agentd serve --new-ledger REASON`."
 
 FAILURES: Mapping[str, tuple[str, str]] = {
     "record.disk_full": ("The disk that holds the record in {dir} is full.", f"Free some space there; {_RESUMES}"),
