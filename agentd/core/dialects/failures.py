@@ -1,7 +1,8 @@
 """What an upstream's error answer means for the agent, and whether another model may be tried.
 
 The upstream's own text never goes on: it may hold its account's id or an echo of the request. What it is replaced by says
-the same in agentd's words. Unknown statuses fall under their hundred, unknown texts of a 403 are a no.
+the same in agentd's words. Unknown statuses fall under their hundred, unknown texts of a 403 are a no. Of all refusals only a
+timeout may be billed: there, somebody had begun to work.
 """
 
 import json
@@ -22,6 +23,9 @@ MIN_RETRY_S, MAX_RETRY_S = 1, 300
 
 _LIMIT_WORDS = re.compile(r"key limit|budget|credit|spend(ing)? limit", re.IGNORECASE)
 
+_CONTENT_PARTS = ("patterns", "reasons", "flagged_input")
+"""What the metadata of a 403 holds when a content rule spoke; a step of type `guardrail` in its `pipeline` says the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Meaning:
@@ -29,18 +33,21 @@ class _Meaning:
     message: str
     answer: Answer
     retryable: bool = False
+    billed: bool = False
 
 
 _LIMITED = _Meaning("upstream.rate_limited", "the upstream is receiving too many requests", Answer.WAIT, True)
 _BUSY = _Meaning("upstream.overloaded", "the upstream has no capacity at the moment", Answer.WAIT, True)
 _DOWN = _Meaning("upstream.unavailable", "the provider behind the upstream does not answer", Answer.WAIT, True)
-_SLOW = _Meaning("upstream.timeout", "the upstream took too long", Answer.WAIT, True)
+_SLOW = _Meaning("upstream.timeout", "the upstream took too long", Answer.WAIT, True, True)
 _BROKEN = _Meaning("upstream.error", "the upstream had an internal error", Answer.WAIT, True)
 _FUNDS = _Meaning("upstream.limit", "the limit that the operator has at the upstream is reached", Answer.BUDGET)
 _KEY = _Meaning("upstream.key_refused", "the upstream does not accept the operator's key", Answer.DENY)
 _REFUSED = _Meaning("upstream.refused", "the upstream refuses this request", Answer.DENY)
+_REGION = _Meaning("upstream.refused", "the upstream does not serve this model in this region", Answer.DENY, True)
 _LONG = _Meaning("upstream.too_long", "the request is longer than the model's context", Answer.INVALID)
 _INVALID = _Meaning("upstream.invalid", "the upstream finds the request invalid", Answer.INVALID)
+_IMAGE = _Meaning("upstream.invalid", "the upstream cannot use an image of the request", Answer.INVALID)
 _CONTENT = _Meaning("upstream.content_refused", "the upstream's content rules refuse this request", Answer.DENY)
 _MODEL = _Meaning("upstream.no_model", "the upstream does not have this model", Answer.DENY, True)
 _PRIVATE = _Meaning(
@@ -67,6 +74,12 @@ _BY_TYPE: dict[str, _Meaning] = {
     "content_policy_violation": _CONTENT,
     "refusal": _CONTENT,
     "not_found": _MODEL,
+    "invalid_image": _IMAGE,
+    "image_too_large": _IMAGE,
+    "image_too_small": _IMAGE,
+    "unsupported_image_format": _IMAGE,
+    "image_download_failed": _IMAGE,
+    "image_not_found": _IMAGE,
 }
 
 _BY_AVAILABILITY: dict[str, _Meaning] = {
@@ -78,7 +91,7 @@ _BY_AVAILABILITY: dict[str, _Meaning] = {
     "free_variant_ended": _MODEL,
     "capacity_exhausted": _BUSY,
     "temporarily_unavailable": _BUSY,
-    "region_restricted": _REFUSED,
+    "region_restricted": _REGION,
     "privacy_restricted": _PRIVATE,
     "constraint_filtered": _PRIVATE,
 }
@@ -102,18 +115,25 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes, at_s: int
     """The meaning of an answer whose status is not 200. `at_s`: seconds since 1970, for a Retry-After that is a date."""
     error = _error_of(body)
     meaning = _meaning(status, error)
-    after = retry_after(headers.get("Retry-After"), at_s) if meaning.answer is Answer.WAIT else None
     failure = UpstreamFailed(
         meaning.code,
         f"{meaning.message} (status {status})",
         status=status,
         retryable=meaning.retryable,
         answer=meaning.answer,
-        retry_after_s=after or (MIN_RETRY_S if meaning.answer is Answer.WAIT else None),
+        retry_after_s=_wait(headers, error, at_s) if meaning.answer is Answer.WAIT else None,
+        billed=meaning.billed,
     )
     if meaning is _KEY:
         failure.hint = "The operator stores a valid one with: agentctl key set"
     return failure
+
+
+def _wait(headers: Mapping[str, str], error: dict[str, Any], at_s: int) -> int:
+    """Seconds: of the header, else of the body, which repeats it, else the least."""
+    told = error["availability"].get("retry_after") if error else None
+    in_body = None if isinstance(told, bool) or not isinstance(told, int | float) else retry_after(str(told), at_s)
+    return retry_after(headers.get("Retry-After"), at_s) or in_body or MIN_RETRY_S
 
 
 def retry_after(value: str | None, at_s: int) -> int | None:
@@ -125,7 +145,7 @@ def retry_after(value: str | None, at_s: int) -> int | None:
     except ValueError:
         try:
             seconds = parsedate_to_datetime(value).timestamp() - at_s
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     if not 0 <= seconds < float("inf"):
         return None
@@ -144,14 +164,14 @@ def _error_of(body: bytes) -> dict[str, Any]:
     folded: dict[str, Any] = dict(error) if isinstance(error, dict) else {"message": str(error or "")}
     metadata = folded.get("metadata")
     folded["metadata"] = metadata if isinstance(metadata, dict) else {}
-    folded["availability"] = folded.get("availability") or whole.get("availability") or {}
+    availability = folded.get("availability") or whole.get("availability")
+    folded["availability"] = availability if isinstance(availability, dict) else {}
     folded["type"] = folded["metadata"].get("error_type") or folded.get("error_type") or whole.get("error_type")
     return folded
 
 
 def _meaning(status: int, error: dict[str, Any]) -> _Meaning:
-    available = error.get("availability")
-    code = available.get("code") if isinstance(available, dict) else None
+    code = error["availability"].get("code") if error else None
     if isinstance(code, str) and code in _BY_AVAILABILITY:
         return _BY_AVAILABILITY[code]
     if status == 403:
@@ -161,12 +181,14 @@ def _meaning(status: int, error: dict[str, Any]) -> _Meaning:
         return _BY_TYPE[kind]
     if status in _BY_STATUS:
         return _BY_STATUS[status]
-    return _BROKEN if status >= 500 else _INVALID
+    return _INVALID if 400 <= status < 500 else _BROKEN
 
 
 def _forbidden(error: dict[str, Any]) -> _Meaning:
     """A 403 is a content rule, a limit of the key, or a no; only its parts tell which."""
     metadata: dict[str, Any] = error.get("metadata") or {}
-    if metadata.get("patterns") or metadata.get("reasons") or metadata.get("flagged_input"):
+    pipeline = metadata.get("pipeline")
+    steps = [step for step in pipeline if isinstance(step, dict)] if isinstance(pipeline, list) else []
+    if any(step.get("type") == "guardrail" for step in steps) or any(metadata.get(part) for part in _CONTENT_PARTS):
         return _CONTENT
     return _FUNDS if _LIMIT_WORDS.search(str(error.get("message", ""))) else _REFUSED

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.dialects.failures import MAX_RETRY_S, MIN_RETRY_S, read_failure, retry_after
 from agentd.core.types.errors import UpstreamFailed
@@ -43,7 +45,7 @@ ROWS: list[tuple[int, Any, str, Answer, bool]] = [
     (400, {"error": {}, "error_type": "timeout"}, "upstream.timeout", Answer.WAIT, True),
     (404, available("no_endpoints"), "upstream.no_model", Answer.DENY, True),
     (429, available("capacity_exhausted"), "upstream.overloaded", Answer.WAIT, True),
-    (403, available("region_restricted"), "upstream.refused", Answer.DENY, False),
+    (403, available("region_restricted"), "upstream.refused", Answer.DENY, True),
     (404, available("privacy_restricted"), "upstream.no_private_endpoint", Answer.DENY, True),
     (
         404,
@@ -70,6 +72,20 @@ ROWS: list[tuple[int, Any, str, Answer, bool]] = [
         Answer.DENY,
         False,
     ),
+    (
+        403,
+        {"error": {"message": "no", "metadata": {"pipeline": [{"type": "cache"}, {"type": "guardrail"}]}}},
+        "upstream.content_refused",
+        Answer.DENY,
+        False,
+    ),
+    (403, {"error": {"metadata": {"pipeline": ["x", {"type": "cache"}]}}}, "upstream.refused", Answer.DENY, False),
+    (403, {"error": {"metadata": {"pipeline": {"type": "guardrail"}}}}, "upstream.refused", Answer.DENY, False),
+    (400, kind("invalid_image"), "upstream.invalid", Answer.INVALID, False),
+    (404, kind("image_not_found"), "upstream.invalid", Answer.INVALID, False),
+    (500, {"error": {"availability": "x"}}, "upstream.error", Answer.WAIT, True),
+    (302, b"", "upstream.error", Answer.WAIT, True),
+    (204, b"", "upstream.error", Answer.WAIT, True),
     (403, {"error": {"message": "Only management keys"}}, "upstream.refused", Answer.DENY, False),
     (403, b"<html>denied</html>", "upstream.refused", Answer.DENY, False),
     (429, b"<html>slow down</html>", "upstream.rate_limited", Answer.WAIT, True),
@@ -94,6 +110,11 @@ def test_meanings(status: int, said: Any, code: str, answer: Answer, retryable: 
         assert secret not in str(failure)
 
 
+@pytest.mark.parametrize(("status", "billed"), [(504, True), (524, True), (408, True), (429, False), (500, False)])
+def test_only_an_upstream_that_began_to_work_may_bill(status: int, billed: bool) -> None:
+    assert failed(status).billed is billed
+
+
 def test_a_refused_key_says_what_the_operator_does() -> None:
     assert "agentctl key set" in failed(401).hint
 
@@ -112,6 +133,9 @@ AFTER: list[tuple[str | None, int | None]] = [
     ("", None),
     ("Wed, 14 Oct 2026 17:46:50 GMT", 10),
     ("Wed, 14 Oct 2020 17:46:50 GMT", None),
+    ("Wed, 14 Oct 2026 17:46:50 -9999", None),
+    ("Mon, 01 Jan 0001 00:00:00 +2300", None),
+    ("Fri, 31 Dec 9999 23:59:59 -2300", MAX_RETRY_S),
 ]
 
 
@@ -120,3 +144,18 @@ def test_retry_after(value: str | None, seconds: int | None) -> None:
     assert retry_after(value, NOW) == seconds
     expected = MIN_RETRY_S if seconds is None else seconds
     assert failed(429, None, **({} if value is None else {"Retry_After": value})).retry_after_s == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"), [(12, 12), (1.6, 2), (-1, MIN_RETRY_S), (True, MIN_RETRY_S), ("9", MIN_RETRY_S)]
+)
+def test_the_body_says_when_to_come_back_where_no_header_does(told: object, seconds: int) -> None:
+    said = {"error": {"availability": {"code": "capacity_exhausted", "retry_after": told}}}
+    assert failed(429, said).retry_after_s == seconds
+    assert failed(429, said, Retry_After="7").retry_after_s == 7
+
+
+@given(st.text() | st.from_regex(r"[A-Z][a-z]{2}, [0-9]{2} Oct [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} [+-]?[0-9A-Z]{3,4}"))
+def test_no_header_is_too_odd(value: str) -> None:
+    seconds = retry_after(value, NOW)
+    assert seconds is None or MIN_RETRY_S <= seconds <= MAX_RETRY_S
