@@ -1,8 +1,9 @@
 """Sending permitted model calls to their upstream, with a key that nobody else sees.
 
 Request headers are built from nothing: no header of a client is copied. The connection is bound by the permit's deadline;
-leaving the context closes it unless the answer was read to its end. With `--simulate`, upstreams of kind `openrouter` are
-reached at the simulator's Unix socket instead; nothing else differs.
+leaving the context closes it unless the answer was read to its end. Before there is a connection nothing can have been billed,
+so one that does not come about is another failure than an answer that does not. With `--simulate`, upstreams of kind
+`openrouter` are reached at the simulator's Unix socket instead; nothing else differs.
 """
 
 import asyncio
@@ -27,6 +28,9 @@ CONNECT_S = 10.0
 
 SILENCE_S = 120.0
 """The longest pause between two pieces of an answer; upstreams send comments while they work."""
+
+ERROR_BODY_S = 5.0
+"""For the rest of an error answer: its status is known by then, and says enough if nothing more comes."""
 
 READ_BYTES = 1 << 16
 
@@ -86,7 +90,7 @@ class ModelUpstream:
         """See `gate.ports.Upstream.open`."""
         session, url, key = self._target(dispatch.endpoint)
         limits = permit.allow.limits
-        timeout = aiohttp.ClientTimeout(total=limits.deadline_s, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        timeout = aiohttp.ClientTimeout(total=limits.deadline_s, connect=CONNECT_S, sock_read=SILENCE_S)
         request = session.post(
             url + _PATHS[dispatch.dialect],
             data=dispatch.body,
@@ -114,7 +118,7 @@ class ModelUpstream:
     async def _answered(self, request: "aiohttp.client._RequestContextManager") -> aiohttp.ClientResponse:
         try:
             return await request
-        except aiohttp.ClientConnectorError as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise _unreachable(error) from None
         except TimeoutError:
             raise _timeout() from None
@@ -122,11 +126,14 @@ class ModelUpstream:
             raise _broke(error) from None
 
     async def _refused(self, response: aiohttp.ClientResponse) -> UpstreamFailed:
+        body = bytearray()
         try:
-            body = await response.content.read(MAX_ERROR_BYTES)
+            async with asyncio.timeout(ERROR_BODY_S):
+                while piece := await response.content.read(MAX_ERROR_BYTES - len(body)):
+                    body += piece
         except (aiohttp.ClientError, TimeoutError, OSError):
-            body = b""
-        return read_failure(response.status, response.headers, body, self._way.clock.wall_ns() // 10**9)
+            body.clear()  # half a body says nothing that its status does not
+        return read_failure(response.status, response.headers, bytes(body), self._way.clock.wall_ns() // 10**9)
 
 
 class HttpReply:
