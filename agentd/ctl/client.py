@@ -114,7 +114,9 @@ def part(text: str) -> str:
 
 
 def _with(route: str, query: Mapping[str, object] | None) -> str:
-    given = {key: value for key, value in (query or {}).items() if value is not None and value is not False and value != ""}
+    given = {
+        key: value for key, value in (query or {}).items() if value is not None and value is not False and value != ""
+    }
     return f"{route}?{urlencode(given)}" if given else route
 
 

@@ -67,8 +67,8 @@ def since(text: str | None) -> dict[str, int]:
 
 
 def seq_of(name: str) -> int:
-    """The number of a decision: `d-41`, `41`, or the outcome `o-42`. Raises `CtlError`."""
-    found = re.fullmatch(r"(?:[do]-)?([0-9]{1,18})", name.strip())
+    """The number of a line: `d-41`, `41`, the outcome `o-42`, `halt-7`. Raises `CtlError`."""
+    found = re.fullmatch(r"(?:[a-z]{1,12}-)?([0-9]{1,18})", name.strip())
     if not found:
         raise CtlError(Exit.USAGE, f"{name} names no decision.", "Like d-41; agentctl logs shows them.")
     return int(found[1])

@@ -9,11 +9,8 @@ from agentd.core.accounting.times import NS_PER_S, from_rfc3339
 from agentd.core.policy.explain import Explanation
 from agentd.core.policy.facts import Halt
 from agentd.core.policy.schema import Agent, Match, Policy
-from agentd.core.policy.trial import Judged
-from agentd.core.types.classes import Classified
 from agentd.core.types.receipts import Usage
 from agentd.core.types.records import Kind
-from agentd.core.types.verdicts import Allow
 from agentd.gate.ports import LineQuery
 from agentd.gate.ports_operator import Json
 
@@ -136,28 +133,3 @@ def compared(policy: Policy, prices: Mapping[str, Price], models: Sequence[Mappi
         "warm_nusd": counterfactual(prices[baseline], usage, warm=True),
         "cold_nusd": counterfactual(prices[baseline], usage, warm=False),
     }
-
-
-def judged_view(judged: Judged) -> Json:
-    """The verdict on a described call, for `policy why`."""
-    verdict, classified = judged.verdict, judged.classified
-    limits = verdict.limits if isinstance(verdict, Allow) else None
-    return {
-        "verdict": type(verdict).__name__.lower(),
-        **asdict(verdict.reason),
-        "agent": judged.request.caller.agent,
-        "class": classified.name if classified else None,
-        "class_why": _class_why(classified) if classified else None,
-        "tier": limits.tier if limits else None,
-        "model": limits.model if limits else None,
-        "upstream": limits.upstream if limits else None,
-        "max_output": limits.max_output if limits else None,
-        "reserved_nusd": limits.reserved if limits else None,
-        "label": limits.label if limits else None,
-        "charges": [f"{charge.budget}:{charge.account}" for charge in limits.charges] if limits else [],
-        "escalation": asdict(limits.escalation) if limits and limits.escalation else None,
-    }
-
-
-def _class_why(classified: Classified) -> Json:
-    return {"stage": classified.stage.value, "why": classified.why, "evidence": dict(classified.evidence)}

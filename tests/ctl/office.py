@@ -21,17 +21,15 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agentd.compiling import Compiler
 from agentd.core.accounting.times import NS_PER_S, from_rfc3339
-from agentd.core.policy.parse import Names, parse_policy
-from agentd.core.policy.schema import Policy
-from agentd.core.policy.trial import judge, run_tests
+from agentd.core.policy.trial import judge
 from agentd.core.types.callers import Caller, Peer
-from agentd.core.types.errors import KeyUnavailable, PolicyRefused
+from agentd.core.types.errors import KeyUnavailable
 from agentd.core.types.receipts import CostSource, Ending, Outcome, Permit, Receipt, Usage
 from agentd.core.types.records import Kind, Line
 from agentd.core.types.verdicts import Allow
 from agentd.ctl.main import cli
-from agentd.document import read_document
 from agentd.edge.api.listen import Place, bind_door, release
 from agentd.edge.api.operator import operator_app
 from agentd.edge.api.server import DoorServer
@@ -42,13 +40,13 @@ from agentd.gate.desk import Desk
 from agentd.gate.halts import Halts
 from agentd.gate.lines import decision_line, outcome_line
 from agentd.gate.operator import OperatorDesk
-from agentd.gate.views import judged_view
 
 NOW = from_rfc3339("2026-11-25T10:00:00Z")
 POLICY_FILE = Path(__file__).parents[2] / "etc" / "policy.yaml"
 AGENT = Peer("agent", uid=1001, gid=1001, pid=4242, start_ticks=77, unit="openclaw.service", exe="/usr/bin/node")
 WAIT_S = 20.0
 PRICES = load_catalogue().prices
+COMPILER = Compiler(PRICES)
 
 
 class SteppingClock:
@@ -102,21 +100,6 @@ class TestSigner:
 
     def sign(self, message: bytes) -> bytes:
         return self._key.sign(message)
-
-
-def parse(text: str, source: str) -> Policy:
-    """A policy from its text, unpriced."""
-    root, faults = read_document(text, source)
-    return parse_policy(root, Names(os.getuid(), lambda _: None, lambda _: None, None), source, faults)
-
-
-def compile_policy(text: str, source: str) -> Policy:
-    """As the daemon does it: parsed, and its tests judged."""
-    policy = parse(text, source)
-    faults = run_tests(policy, PRICES)
-    if faults:
-        raise PolicyRefused(source, faults)
-    return policy
 
 
 def usual_vitals() -> dict[str, Any]:
@@ -212,7 +195,7 @@ class Office:
             self.ledger = ledger
             self.halts = Halts(ledger, self.clock)
             self.halts.restore(await ledger.reader.halts())
-            self.policies = CurrentPolicy(ledger, self.clock, compile_policy)
+            self.policies = CurrentPolicy(ledger, self.clock, COMPILER.compile)
             if self.policy_text is not None:
                 await self.policies.load(self.policy_text, "policy.yaml")
             self.desk = OperatorDesk(self._desk(ledger))
@@ -235,9 +218,9 @@ class Office:
             clock=self.clock,
             vitals=lambda: self.vitals,  # type: ignore[arg-type,return-value]  # tests change it freely
             used=lambda: self.budgets,
-            judge=lambda given: judged_view(judge(self.policies.current.policy, given, PRICES)),  # type: ignore[union-attr]
-            read_policy=parse,
-            try_policy=compile_policy,
+            judge=lambda given: COMPILER.why(self.policies.current, given),
+            read_policy=COMPILER.read,
+            try_policy=COMPILER.compile,
             prices=PRICES,
             recompute=ledger.reader.recompute_spend,
         )

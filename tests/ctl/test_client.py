@@ -72,7 +72,7 @@ def test_not_permitted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise PermissionError
 
     monkeypatch.setattr(client_module._UnixConnection, "connect", refuse)
-    monkeypatch.setattr(client_module.sys, "argv", ["agentctl", "halt", "--reason", "smoke; rm"])
+    monkeypatch.setattr("sys.argv", ["agentctl", "halt", "--reason", "smoke; rm"])
     result = status(place)
     assert result.code == Exit.REFUSED
     assert "sudo agentctl halt --reason 'smoke; rm'" in result.err

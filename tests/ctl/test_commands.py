@@ -184,7 +184,6 @@ def test_nothing_to_show_is_said_to_people_alone(office: Office) -> None:
     ("command", "code", "words"),
     [
         (("explain", "d-999"), Exit.NOT_FOUND, "no line 999"),
-        (("explain", "d-1"), Exit.NOT_FOUND, "no decision"),
         (("explain", "nonsense"), Exit.USAGE, "names no decision"),
         (("logs", "--since", "yesterday"), Exit.USAGE, "is no time"),
         (("logs", "--verdict", "maybe"), Exit.USAGE, "maybe"),

@@ -11,8 +11,8 @@ from agentd.ctl import paths
 def box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A box of its own: no system directory, nobody is root."""
     monkeypatch.setattr(paths, "SYSTEM_RUN_DIR", tmp_path / "system")
-    monkeypatch.setattr(paths.os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(paths.os, "getuid", lambda: 10_001_000)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.getuid", lambda: 10_001_000)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "xdg"))
     return tmp_path
@@ -35,7 +35,7 @@ def test_without_any_socket_it_is_where_this_users_daemon_would_put_it(
 
 
 def test_for_root_it_is_the_systems_place(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paths.os, "geteuid", lambda: 0)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     assert paths.default_run_dir() == box / "system"
 
 
@@ -54,5 +54,5 @@ def test_a_directory_that_may_not_be_read_counts_as_there(box: Path, monkeypatch
             raise PermissionError
         return False
 
-    monkeypatch.setattr(paths.Path, "exists", forbidden)
+    monkeypatch.setattr(Path, "exists", forbidden)
     assert paths.default_socket() == str(box / "system/operator.sock")

@@ -32,12 +32,12 @@ def test_no_time(text: str) -> None:
     assert refused.value.exit_code == 2
 
 
-@pytest.mark.parametrize(("name", "seq"), [("d-41", 41), ("41", 41), ("o-42", 42), (" d-7 ", 7)])
+@pytest.mark.parametrize(("name", "seq"), [("d-41", 41), ("41", 41), ("o-42", 42), (" d-7 ", 7), ("halt-15", 15)])
 def test_seq(name: str, seq: int) -> None:
     assert seq_of(name) == seq
 
 
-@pytest.mark.parametrize("name", ["", "d-", "x-41", "d-4 1", "d--1", "4" * 19, "d-٤"])
+@pytest.mark.parametrize("name", ["", "d-", "x.y-41", "d-4 1", "d--1", "4" * 19, "d-٤"])
 def test_no_seq(name: str) -> None:
     with pytest.raises(CtlError):
         seq_of(name)

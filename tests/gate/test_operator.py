@@ -172,11 +172,17 @@ class TestExplain:
         assert page["outcome"]["seq"] == seq + 1
         assert page["proof"]["intact"] is True
 
-    @pytest.mark.parametrize(("seq", "code"), [(999, "line.none"), (1, "line.no_decision"), (0, "line.none")])
-    def test_what_is_no_decision(self, office: Office, seq: int, code: str) -> None:
+    @pytest.mark.parametrize("seq", [0, 999])
+    def test_what_is_not_there(self, office: Office, seq: int) -> None:
         with pytest.raises(OperatorRefused) as refused:
             office.do(office.desk.explain(seq))
-        assert refused.value.code == code
+        assert refused.value.code == "line.none"
+
+    def test_lines_that_are_no_calls_are_told_too(self, office: Office) -> None:
+        assert office.do(office.desk.explain(1))["decision"] == "genesis-1"
+        seq = office.do(office.desk.halt(OPERATOR, HaltAsk("box", "", "smoke")))["seq"]
+        page = office.do(office.desk.explain(seq))
+        assert (page["decision"], page["headline"]) == (f"halt-{seq}", "halt: smoke")
 
     def test_an_old_decision_is_explained_by_the_policy_of_then(self, office: Office) -> None:
         seq = office.call(text="thanks!")
@@ -195,7 +201,7 @@ class TestExplain:
         seq = office.call(text="thanks!")
         old = POLICY_FILE.read_text()
         office.do(office.policies.load(old.replace("change: first version", "change: second"), "policy.yaml"))
-        monkeypatch.setattr("ctl.office.parse_policy", _unreadable)
+        monkeypatch.setattr("agentd.compiling.parse_policy", _unreadable)
         page = office.do(office.desk.explain(seq))
         assert "not kept here" in str(page["sections"])
 

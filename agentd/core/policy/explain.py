@@ -44,7 +44,7 @@ class Section:
 class Explanation:
     """The page."""
 
-    decision: str  # "d-41"
+    decision: str  # "d-41", "escalation-10"
     headline: str
     sections: tuple[Section, ...]
 
@@ -77,6 +77,10 @@ class _Case:
         return self.policy.tiers.get(str(self.line.get("tier"))) if self.policy else None
 
     @property
+    def is_call(self) -> bool:
+        return str(self.line.get("kind", "decision")) == "decision"
+
+    @property
     def allowed(self) -> bool:
         return self.line.get("verdict") == "allow"
 
@@ -87,11 +91,16 @@ def explain(
     policy: Policy | None,
     proof: Proof | None = None,
 ) -> Explanation:
-    """The page on a decision line. `outcome` None: open, or denied; `policy` None: the version is not kept any more."""
+    """The page on a decision, or on any other line of the record.
+
+    `outcome` None: open, or denied. `policy` None: the version is not kept any more.
+    """
     case = _Case(decision, outcome or {}, policy, proof)
-    made = (Section(title, tuple(part(case))) for title, part in _SECTIONS)
+    parts = _SECTIONS if case.is_call else _OTHER_SECTIONS
+    made = (Section(title, tuple(part(case))) for title, part in parts)
     sections = tuple(section for section in made if section.rows)
-    return Explanation(f"d-{decision['seq']}", _headline(case), sections)
+    name = str(decision.get("id") or f"d-{decision['seq']}")
+    return Explanation(name, _headline(case) if case.is_call else _event(case), sections)
 
 
 def _headline(case: _Case) -> str:
@@ -108,11 +117,20 @@ def _headline(case: _Case) -> str:
     return f"Allowed {agent}{work} on {served}, {price}"
 
 
+def _event(case: _Case) -> str:
+    """What a line that is no call tells, in one sentence."""
+    detail = case.detail
+    told = next((detail[key] for key in ("message", "reason", "change", "name") if detail.get(key)), "")
+    kind, refused = str(case.line.get("kind")), " refused" if case.line.get("verdict") == "deny" else ""
+    return f"{kind}{refused}: {told}" if told else f"{kind}{refused}"
+
+
 def _who(case: _Case) -> Iterator[Row]:
     caller = as_map(case.line.get("caller"))
     agent = case.agent
-    owner = f" (owner {agent.owner}, until {agent.expires.isoformat()})" if agent else ""
-    yield "agent", (str(case.line.get("agent") or "nobody that the policy knows")) + owner
+    if agent or case.is_call:
+        owner = f" (owner {agent.owner}, until {agent.expires.isoformat()})" if agent else ""
+        yield "agent", (str(case.line.get("agent") or "nobody that the policy knows")) + owner
     ids = [f"{key} {caller[key]}" for key in ("uid", "gid", "pid") if caller.get(key) is not None]
     yield from row("process", ", ".join(ids))
     yield from row("unit", caller.get("unit"))
@@ -307,6 +325,19 @@ def _told(case: _Case) -> Iterator[Row]:
 def _next(case: _Case) -> Iterator[Row]:
     yield from rows("", next_steps(case.line, case.outcome))
 
+
+def _facts(case: _Case) -> Iterator[Row]:
+    """A line that is no call: its own fields, then what its kind adds, as it stands there."""
+    for name in ("at", "class", "verdict", "code", "rule", "policy"):
+        yield from row(name, case.line.get(name))
+    for name, value in case.detail.items():
+        if isinstance(value, str | int) and "\n" not in str(value):
+            yield from row(name, value)
+        elif isinstance(value, list | tuple):
+            yield from rows(name, (str(item) for item in value))
+
+
+_OTHER_SECTIONS = (("Who", _who), ("What", _facts), ("Record", _record), ("What next", _next))
 
 _SECTIONS = (
     ("Who", _who),

@@ -34,7 +34,8 @@ ENDINGS = {
 
 def tokens(counts: Mapping[str, Any]) -> str:
     """Token counts in words, those that are known."""
-    return ", ".join(f"{counts[key]} {word}" for key, word in TOKEN_WORDS if counts.get(key) is not None)
+    known = ((counts.get(key), word, key) for key, word in TOKEN_WORDS)
+    return ", ".join(f"{count} {word}" for count, word, key in known if count or (count == 0 and key in WHOLES))
 
 
 TOKEN_WORDS = (
@@ -45,6 +46,9 @@ TOKEN_WORDS = (
     ("reasoning", "of them reasoning"),
 )
 """Counts of an outcome, in the order in which people read them."""
+
+WHOLES = frozenset({"prompt", "completion"})
+"""Counts that are told when they are 0; a part of them that is 0 tells nothing."""
 
 
 def latency(outcome: Mapping[str, Any]) -> str:

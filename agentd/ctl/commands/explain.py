@@ -15,7 +15,8 @@ def explain(*, decision: str, as_json: bool) -> None:
 
     The page is made of the record and of the policy version that decided, not of the state of now. It tells who asked,
     what kind of work it was taken for and by which evidence, the rule with its place in the file, the tiers in question,
-    money, upstream, what the agent was told, whether the line is intact, and what can be done next.
+    money, upstream, what the agent was told, whether the line is intact, and what can be done next. Any other line of the
+    record (a stop, an escalation, a reload) is told by its number too.
     """
     found = client().get(f"/explain/{seq_of(decision)}")
     if as_json:

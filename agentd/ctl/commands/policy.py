@@ -96,22 +96,18 @@ def why(*, as_json: bool, **given: str | int | None) -> None:
 
 
 def _why_rows(found: Json) -> list[tuple[str, object]]:
-    reason = found.get("class_why") or {}
-    step = found.get("escalation")
     return [
         ("because", found.get("message")),
         ("rule", found.get("rule")),
         ("hint", found.get("hint")),
         ("agent", found.get("agent") or "nobody that the policy knows"),
         ("class", found.get("class")),
-        ("decided by", f"{reason.get('stage')}: {reason.get('why')}" if reason else None),
-        ("evidence", ", ".join(f"{key} = {value}" for key, value in (reason.get("evidence") or {}).items())),
+        ("decided by", f"{found['stage']}: {found.get('why')}" if found.get("stage") else None),
+        ("evidence", ", ".join(f"{key} = {value}" for key, value in (found.get("evidence") or {}).items())),
         ("tier", found.get("tier")),
-        ("model", f"{found.get('model')} at {found.get('upstream')}" if found.get("model") else None),
+        ("model", found.get("model")),
         ("output", f"at most {found['max_output']} tokens" if found.get("max_output") else None),
         ("would reserve", money(found.get("reserved_nusd"))),
-        ("charged to", ", ".join(found.get("charges") or [])),
-        ("escalation", f"{step['from_tier']} to {step['to_tier']} ({step['code']})" if step else None),
     ]
 
 

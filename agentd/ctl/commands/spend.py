@@ -11,6 +11,9 @@ from agentd.ctl.words import count, moment, money, since
 
 Json = dict[str, Any]
 
+SESSION, SHORT = "session:", 8
+"""How the account of a session begins, and the digits of it that people are shown."""
+
 BY = ("class", "tier", "model", "agent", "day")
 
 
@@ -78,7 +81,23 @@ def _budgets(budgets: list[Json]) -> None:
         *([Column("", "bar")] if drawn else []),
         Column("resets (UTC)", "resets"),
     ]
-    table(heads, [budget_row(budget) for budget in budgets])
+    table(heads, [budget_row(budget) for budget in condensed(budgets)])
+
+
+def condensed(budgets: list[Json]) -> list[Json]:
+    """Of a budget per session, of which there can be hundreds, only the fullest, with how many there are; --json has all."""
+    shown: list[Json] = []
+    sessions: dict[str, list[Json]] = {}
+    for budget in budgets:
+        if budget["account"].startswith(SESSION):
+            sessions.setdefault(budget["name"], []).append(budget)
+        else:
+            shown.append(budget)
+    for found in sessions.values():
+        fullest = max(found, key=lambda budget: budget.get("spent") or 0)
+        more = f", fullest of {len(found)}" if len(found) > 1 else ""
+        shown.append({**fullest, "account": fullest["account"][: len(SESSION) + SHORT] + more})
+    return shown
 
 
 def budget_row(budget: Json) -> Json:

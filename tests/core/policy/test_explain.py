@@ -249,6 +249,37 @@ def test_the_agent_is_the_one_that_the_facts_name() -> None:
     assert rows_of(explain(*CASES["chat"], other), "Who")["agent"][0].startswith("main (owner ops")
 
 
+def test_an_escalation_line_is_told_as_one() -> None:
+    line = {
+        "seq": 10,
+        "id": "e-10",
+        "kind": "escalation",
+        "agent": "main",
+        "class": "analysis",
+        "verdict": "deny",
+        "code": "escalation.quota",
+        "at": "2026-09-21T14:13:20Z",
+        "digest": "cd",
+        "prev": "ab",
+        "detail": {"message": "used up", "asked": "it is risky", "tiers": ["a", "b"], "diff": "x\ny", "odd": {"a": 1}},
+    }
+    page = explain(line, None, POLICY)
+    assert (page.decision, page.headline) == ("e-10", "escalation refused: used up")
+    what = rows_of(page, "What")
+    assert what["asked"] == ["it is risky"]
+    assert what["tiers"] == ["a", "b"]
+    assert "diff" not in what
+    assert "odd" not in what
+    assert rows_of(page, "What next")
+    assert [section.title for section in page.sections] == ["Who", "What", "Record", "What next"]
+
+
+def test_a_line_of_the_daemon_itself_has_no_caller_and_needs_no_words() -> None:
+    page = explain({"seq": 3, "id": "start-3", "kind": "start", "detail": None}, None, None)
+    assert (page.decision, page.headline) == ("start-3", "start")
+    assert [section.title for section in page.sections] == ["Record"]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

@@ -54,7 +54,7 @@ def test_evidence_as_map_or_as_pairs(value: Any, made: list[tuple[str, Any]]) ->
     [
         ({}, ""),
         ({"prompt": None}, ""),
-        ({"completion": 5, "prompt": 0}, "0 in, 5 out"),
+        ({"completion": 5, "prompt": 0, "cached": 0, "reasoning": 0}, "0 in, 5 out"),
         ({"prompt": 9, "cached": 4, "cache_write": 2, "completion": 3, "reasoning": 1},
          "9 in, 4 of them cached, 2 of them written to the cache, 3 out, 1 of them reasoning"),
     ],
