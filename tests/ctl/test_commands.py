@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agentd.core.types.records import Kind
+from agentd.ctl.commands.spend import budget_row, condensed
 from agentd.ctl.exits import Exit
 from ctl.office import Office, done, plain_line
 
@@ -209,6 +210,31 @@ def test_every_budget_is_drawn_on_a_terminal(office: Office) -> None:
     assert "███·················  15 %" in shown
     assert "███████████████·····  75 %" in shown
     assert "█" not in office.ctl("spend").out
+
+
+def test_of_many_sessions_the_fullest_is_shown() -> None:
+    sessions = [{**BUDGETS[0], "name": "one", "account": f"session:{at:024x}", "spent": at * 10**9} for at in (3, 7, 5)]
+    shown = condensed([*sessions, BUDGETS[2], {**sessions[0], "name": "two"}])
+    assert [(row["name"], row["account"]) for row in shown] == [
+        ("free", "box"),
+        ("one", "session:00000000, fullest of 3"),
+        ("two", "session:00000000"),
+    ]
+    assert shown[1]["spent"] == 7 * 10**9
+
+
+def test_the_fuller_of_money_and_calls_is_shown() -> None:
+    assert budget_row(BUDGETS[0])["used"] == "$1.50"
+    assert budget_row(BUDGETS[1])["used"] == "150 calls"
+    assert budget_row({**BUDGETS[1], "spent": 249_000_000})["used"] == "$0.2490"
+    assert budget_row(BUDGETS[2])["limit"] is None
+
+
+def test_a_comparison_without_a_priced_model_is_said(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentd.gate.operator.views.compared", lambda *_: None)
+    result = office.ctl("spend", "--compare")
+    assert result.code == Exit.OK
+    assert "no model with a price" in result.err
 
 
 def test_a_narrow_terminal_goes_without_the_least_telling_columns(
