@@ -11,12 +11,13 @@ from typing import Any
 from agentd.core.accounting.price import Price
 from agentd.core.policy.parse import Names, parse_policy
 from agentd.core.policy.schema import Policy
-from agentd.core.policy.trial import judge, prices_of, run_tests
+from agentd.core.policy.trial import described, judged_by, prices_of, run_tests
 from agentd.core.types.errors import PolicyRefused
 from agentd.core.types.verdicts import Allow, Deny
 from agentd.document import read_document
 from agentd.gate.current import Held
 from agentd.gate.ports_operator import Json, OperatorRefused
+from agentd.gate.state import State
 
 
 class Compiler:
@@ -47,14 +48,18 @@ class Compiler:
             self._last = (policy, prices_of(policy, self.catalogue_prices))
         return self._last[1]
 
-    def why(self, held: Held | None, given: Json) -> Json:
-        """The verdict that a described call would get, with everything that led to it. Raises `OperatorRefused`."""
+    def why(self, held: Held | None, given: Json, state: State, at_ns: int) -> Json:
+        """The verdict that a described call would get now, with everything that led to it. Raises `OperatorRefused`.
+
+        Sums, halts, keys and the day are the real ones, except what `given` states otherwise.
+        """
         if held is None:
             raise OperatorRefused("policy.none", "No policy is in force.", "Mend the file that agentctl status names.")
         policy = held.policy
         _check(policy, given)
-        judged = judge(policy, given, self.catalogue_prices)
-        verdict, classified = judged.verdict, judged.classified
+        request, classified = described(policy, given, at_ns)
+        judged = judged_by(policy, given, request, classified, state.facts(policy, request, classified))
+        verdict = judged.verdict
         told: dict[str, Any] = {
             "verdict": type(verdict).__name__.lower(),
             "code": verdict.reason.code,

@@ -86,9 +86,7 @@ class House:
     signer: Signer | None
     ledger: Ledger
     policies: CurrentPolicy
-    halts: Halts
-    spend: Spend
-    escalations: Escalations
+    state: State
     compiler: Compiler
     machine: Machine
     notify: Notifier
@@ -122,16 +120,24 @@ async def _build(stack: AsyncExitStack, settings: Settings, clock: SystemClock, 
         log.warning("a new record begins (%s); the old files are in %s", settings.new_ledger, aside)
     ledger = await stack.enter_async_context(Ledger.open(settings.state, clock, signer))
     policies = CurrentPolicy(ledger, clock, compiler.compile)
-    halts, spend, escalations = Halts(ledger, clock), Spend(), Escalations()
+    state = State(
+        keys=keys,
+        halts=Halts(ledger, clock),
+        spend=Spend(),
+        sessions=Sessions(),
+        escalations=Escalations(),
+        prices=compiler.prices,
+        simulated=settings.simulate,
+    )
     machine = Machine(settings, clock, catalogue)
     await machine.open_secret()
     await machine.look()
-    await _restore(ledger, clock, halts, spend, escalations)
+    await _restore(ledger, clock, state)
     found = await asyncio.to_thread(_policy_file, settings.policy)
     await policies.start(found, settings.policy.name, await _last_good(ledger))
     await keys.load(_key_names(policies))
     await ledger.append(_life_line(Kind.START, clock, settings))
-    return House(settings, clock, keys, signer, ledger, policies, halts, spend, escalations, compiler, machine, notify)
+    return House(settings, clock, keys, signer, ledger, policies, state, compiler, machine, notify)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +155,10 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
         upstream = await stack.enter_async_context(
             ModelUpstream(UpstreamWay(house.keys.get, house.clock, _simulator_path(house.settings)))
         )
-        relay = Relay(house.ledger, upstream, house.clock, house.spend, tasks)
+        relay = Relay(house.ledger, upstream, house.clock, house.state.spend, tasks)
         pipeline = _pipeline(house, relay)
         desk = OperatorDesk(_desk(house, relay))
-        house.halts.on_halt(lambda halt: _cut_halted(relay, halt))
+        house.state.halts.on_halt(lambda halt: _cut_halted(relay, halt))
         doors = [DoorServer(tasks) for _ in listeners]
         for door, listener in zip(doors, listeners, strict=True):
             app = agent_app(pipeline) if listener.door == "agent" else operator_app(desk, peer_of)
@@ -202,21 +208,13 @@ async def _last_line(house: House, relay: Relay) -> None:
 
 
 async def _finish(doors: list[DoorServer], seconds: float) -> None:
-    await asyncio.gather(*(door.finish(seconds) for door in doors))
+    """What agents wait for may end; an operator who follows the log never does, and is not waited for."""
+    await asyncio.gather(*(door.finish(seconds) for door in doors if door.door == "agent"))
 
 
 def _pipeline(house: House, relay: Relay) -> ModelPipeline:
     refuser = Refuser(house.ledger, house.clock, house.policies, lambda: "r-" + secrets.token_hex(8))
-    state = State(
-        keys=house.keys,
-        halts=house.halts,
-        spend=house.spend,
-        sessions=Sessions(),
-        escalations=house.escalations,
-        prices=house.compiler.prices,
-        simulated=house.settings.simulate,
-    )
-    return ModelPipeline(Way(refuser, state, relay, house.machine.secret))
+    return ModelPipeline(Way(refuser, house.state, relay, house.machine.secret))
 
 
 def _desk(house: House, relay: Relay) -> Desk:
@@ -225,11 +223,11 @@ def _desk(house: House, relay: Relay) -> Desk:
         reader=house.ledger.reader,
         keys=house.keys,
         policies=house.policies,
-        halts=house.halts,
+        halts=house.state.halts,
         clock=house.clock,
         vitals=lambda: house.machine.vitals(house, relay.in_flight),
-        used=lambda: budget_rows(house.policies, house.spend, house.clock.wall_ns()),
-        judge=lambda given: house.compiler.why(house.policies.current, given),
+        used=lambda: budget_rows(house.policies, house.state.spend, house.clock.wall_ns()),
+        judge=lambda given: house.compiler.why(house.policies.current, given, house.state, house.clock.wall_ns()),
         read_policy=house.compiler.read,
         try_policy=house.compiler.compile,
         prices=house.compiler.catalogue_prices,
@@ -245,12 +243,12 @@ def _cut_halted(relay: Relay, halt: Halt) -> None:
     relay.cut(meant, Ending.HALTED)
 
 
-async def _restore(ledger: Ledger, clock: SystemClock, halts: Halts, spend: Spend, escalations: Escalations) -> None:
+async def _restore(ledger: Ledger, clock: SystemClock, state: State) -> None:
     """What the record knows of the past, as far as it still counts."""
     since = clock.wall_ns() - PAST_HOURS * NS_PER_HOUR
-    halts.restore(await ledger.reader.lines(ports.LineQuery(kinds=(Kind.HALT, Kind.RESUME), limit=PAST_LINES)))
-    spend.restore(await ledger.reader.accounts(since // NS_PER_HOUR))
-    escalations.restore(
+    state.halts.restore(await ledger.reader.lines(ports.LineQuery(kinds=(Kind.HALT, Kind.RESUME), limit=PAST_LINES)))
+    state.spend.restore(await ledger.reader.accounts(since // NS_PER_HOUR))
+    state.escalations.restore(
         await ledger.reader.lines(ports.LineQuery(kinds=(Kind.ESCALATION,), since_ns=since, limit=PAST_LINES))
     )
 
@@ -312,7 +310,7 @@ def _pulse(house: House) -> Pulse:
 async def _housekeeping(house: House) -> None:
     while True:
         await house.machine.look()
-        house.spend.forget_old(house.clock.wall_ns())
+        house.state.spend.forget_old(house.clock.wall_ns())
         await asyncio.sleep(HOUSEKEEPING_S)
 
 

@@ -25,6 +25,8 @@ RETRY_S = 5
 ANSWERS = {
     "request.too_large": Answer.TOO_LARGE,
     "request.unknown_route": Answer.NOT_FOUND,
+    "request.unknown_model": Answer.NOT_FOUND,
+    "request.busy": Answer.UNAVAILABLE,
     "daemon.internal": Answer.UNAVAILABLE,
     "caller.unknown": Answer.UNKNOWN,
 }

@@ -37,9 +37,13 @@ from agentd.edge.host.catalogue import load_catalogue
 from agentd.edge.ledger.ledger import Ledger
 from agentd.gate.current import CurrentPolicy
 from agentd.gate.desk import Desk
+from agentd.gate.escalations import Escalations
 from agentd.gate.halts import Halts
 from agentd.gate.lines import decision_line, outcome_line
 from agentd.gate.operator import OperatorDesk
+from agentd.gate.sessions import Sessions
+from agentd.gate.spend import Spend
+from agentd.gate.state import State
 
 NOW = from_rfc3339("2026-11-25T10:00:00Z")
 POLICY_FILE = Path(__file__).parents[2] / "etc" / "policy.yaml"
@@ -209,6 +213,7 @@ class Office:
         await asyncio.to_thread(release, listener)
 
     def _desk(self, ledger: Ledger) -> Desk:
+        state = State(self.keys, self.halts, Spend(), Sessions(), Escalations(), COMPILER.prices, simulated=True)
         return Desk(
             ledger=ledger,
             reader=ledger.reader,
@@ -218,7 +223,7 @@ class Office:
             clock=self.clock,
             vitals=lambda: self.vitals,  # type: ignore[arg-type,return-value]  # tests change it freely
             used=lambda: self.budgets,
-            judge=lambda given: COMPILER.why(self.policies.current, given),
+            judge=lambda given: COMPILER.why(self.policies.current, given, state, self.clock.wall_ns()),
             read_policy=COMPILER.read,
             try_policy=COMPILER.compile,
             prices=PRICES,

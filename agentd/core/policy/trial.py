@@ -8,7 +8,7 @@ wake-up texts of known clients are recognised as on the wire.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -98,17 +98,31 @@ def _unpayable(policy: Policy, prices: Mapping[str, Price]) -> Iterator[Fault]:
 
 def judge(policy: Policy, given: Mapping[str, Any], prices: Mapping[str, Price]) -> Judged:
     """The class and verdict of a call that is described by the keys of a test's `given`. Raises `Unreadable`."""
-    request = Request("r-trial", _at_ns(policy, given), _caller(policy, given), _call(given), _hints(given), "trial")
-    memory = _memory(policy, given)
+    request, classified = described(policy, given, _at_ns(policy, given))
+    named = {upstream.key for upstream in policy.upstreams.values() if upstream.key is not None}
+    box = Facts(at_ns=request.at_ns, prices=prices_of(policy, prices), keys=frozenset(named))
+    return judged_by(policy, given, request, classified, box)
+
+
+def described(policy: Policy, given: Mapping[str, Any], at_ns: int) -> tuple[Request, Classified | None]:
+    """The request that `given` describes, and its class; None for a caller that nobody knows. Raises `Unreadable`."""
+    request = Request("r-trial", at_ns, _caller(policy, given), _call(given), _hints(given), "trial")
     agent = policy.agents.get(request.caller.agent or "")
-    classified = None if agent is None else classify(policy, agent, request.call, request.hints, memory)
-    facts = Facts(
-        at_ns=request.at_ns,
-        prices=prices_of(policy, prices),
-        used=_Spent(given.get("spent", {})),
-        memory=memory,
+    if agent is None:
+        return request, None
+    return request, classify(policy, agent, request.call, request.hints, _memory(policy, given))
+
+
+def judged_by(
+    policy: Policy, given: Mapping[str, Any], request: Request, classified: Classified | None, box: Facts
+) -> Judged:
+    """The verdict in a box whose facts are `box`, except for those that `given` states."""
+    facts = replace(
+        box,
+        used=_Spent(given["spent"]) if "spent" in given else box.used,
+        memory=_memory(policy, given),
         grant=_grant(given, classified),
-        keys=_keys(policy, given),
+        keys=frozenset(given["keys"]) if "keys" in given else box.keys,
     )
     return Judged(request, classified, decide(policy, request, classified, facts))
 
@@ -187,8 +201,3 @@ def _grant(given: Mapping[str, Any], classified: Classified | None) -> Grant | N
     if "grant" not in given or classified is None:
         return None
     return Grant("g-0", classified.name, given["grant"], "stated by the test")
-
-
-def _keys(policy: Policy, given: Mapping[str, Any]) -> frozenset[str]:
-    named = {upstream.key for upstream in policy.upstreams.values() if upstream.key is not None}
-    return frozenset(given.get("keys", named))
