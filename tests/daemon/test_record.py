@@ -5,7 +5,6 @@ somebody changed a line. Every caller gets a clear no, nothing reaches the upstr
 import contextlib
 import json
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -162,9 +161,7 @@ def test_a_daemon_stops_in_time_on_a_full_disk_and_the_next_one_goes_on(
     all_written_down(exported(again), upstream, crowd.sent)
 
 
-def test_a_database_that_is_moved_away_and_back(
-    start_agentd: Start, upstream: upstreams.Upstream, home: Path
-) -> None:
+def test_a_database_that_is_moved_away_and_back(start_agentd: Start, upstream: upstreams.Upstream, home: Path) -> None:
     daemon = start_on(start_agentd, upstream, home)
     database, away = daemon.state / "ledger.db", daemon.state / "away.db"
     with Crowd(daemon.agent_socket) as crowd:

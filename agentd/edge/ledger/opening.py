@@ -170,6 +170,8 @@ def _tail_intact(place: Place, store: Store, tip: Tip) -> None:
     """The last lines fit each other."""
     first = max(1, tip.link.seq - TAIL_LINES + 1)
     rows = store.rows(max(1, first - 1), tip.link.seq)
+    if rows[0][0] != max(1, first - 1):  # a line far ahead of all others would otherwise be taken for the whole tail
+        raise unavailable("record.broken", place.directory, f"Lines before line {rows[0][0]} are missing.")
     known = ORIGIN if first == 1 else Link(rows[0][0], rows[0][2])
     verifier = Verifier(start=known)
     for row in rows if first == 1 else rows[1:]:
