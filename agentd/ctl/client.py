@@ -51,13 +51,13 @@ class Client:
         """Nothing is connected before something is asked."""
         self.path = path
 
-    def get(self, route: str, query: Mapping[str, object] | None = None) -> Json:
-        """The answer to a question. Raises `CtlError`."""
-        return self._ask("GET", _with(route, query), None)
+    def get(self, route: str, query: Mapping[str, object] | None = None, *, endless: bool = False) -> Json:
+        """The answer to a question; `endless` waits for it as long as it takes. Raises `CtlError`."""
+        return self._ask("GET", _with(route, query), None, None if endless else TIMEOUT_S)
 
     def send(self, method: str, route: str, body: Json) -> Json:
         """The answer to an act. Raises `CtlError`."""
-        return self._ask(method, route, body)
+        return self._ask(method, route, body, TIMEOUT_S)
 
     def stream(self, route: str, query: Mapping[str, object] | None = None, *, endless: bool = False) -> Iterator[Json]:
         """Rows as they come; `endless` waits for each as long as it takes. Raises `CtlError`, also when it breaks off."""
@@ -70,8 +70,8 @@ class Client:
         finally:
             connection.close()
 
-    def _ask(self, method: str, route: str, body: Json | None) -> Json:
-        connection, response = self._open(method, route, body, TIMEOUT_S)
+    def _ask(self, method: str, route: str, body: Json | None, timeout: float | None) -> Json:
+        connection, response = self._open(method, route, body, timeout)
         try:
             return _row(response.read(), self.path)
         except (OSError, http.client.HTTPException) as broken:

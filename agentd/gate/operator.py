@@ -250,7 +250,11 @@ class OperatorDesk:
 
     async def anchor(self) -> Json:
         """See `OperatorFace`."""
-        return {"anchor": await self._desk.reader.anchor(), "spend_differs": await self._desk.recompute()}
+        return {"anchor": await self._desk.reader.anchor()}
+
+    async def sums(self) -> Json:
+        """See `OperatorFace`."""
+        return {"differs": await self._desk.recompute()}
 
     async def halt(self, peer: Peer, ask: HaltAsk) -> Json:
         """See `OperatorFace`."""

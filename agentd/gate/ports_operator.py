@@ -102,7 +102,10 @@ class OperatorFace(Protocol):
         """Lines as they were digested, for verification and export."""
 
     async def anchor(self) -> Json:
-        """`{anchor: {ledger, seq, digest, public}, spend_differs: []}`: what verification compares with."""
+        """`{anchor: {ledger, seq, digest, public}}`: what verification compares with; anchor None without one."""
+
+    async def sums(self) -> Json:
+        """`{differs: []}`: where kept sums of spend differ from the lines. Reads the whole record, so it takes its time."""
 
     async def halt(self, peer: Peer, ask: HaltAsk) -> Json:
         """Stop it, after that was recorded; running streams are cut."""

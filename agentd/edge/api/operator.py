@@ -66,6 +66,7 @@ class _Door:
             ("POST", "/policy/test", self.policy_test),
             ("GET", "/raw", self.raw),
             ("GET", "/anchor", self.anchor),
+            ("GET", "/sums", self.sums),
             ("GET", "/halts", self.halts),
             ("POST", "/halt", self.halt),
             ("POST", "/resume", self.resume),
@@ -121,6 +122,9 @@ class _Door:
 
     async def anchor(self, _request: web.Request) -> web.Response:
         return _json(await self._face.anchor())
+
+    async def sums(self, _request: web.Request) -> web.Response:
+        return _json(await self._face.sums())
 
     async def halts(self, _request: web.Request) -> web.Response:
         return _json({"halts": await self._face.halts()})

@@ -48,6 +48,7 @@ GETS = [
     "/policy",
     "/policy/history",
     "/anchor",
+    "/sums",
     "/halts",
     "/doctor",
     "/raw",
