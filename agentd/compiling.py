@@ -75,6 +75,7 @@ class Compiler:
         if isinstance(verdict, Allow):
             limits = verdict.limits
             told |= {
+                "upstream": limits.upstream,
                 "tier": limits.tier,
                 "model": limits.model,
                 "max_output": limits.max_output,

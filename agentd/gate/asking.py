@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+from agentd.core.accounting.canonical import name_of
 from agentd.core.policy.match import match_agent
 from agentd.core.policy.schema import Policy
 from agentd.core.types.callers import Peer
 from agentd.core.types.calls import Dialect, Hints
 from agentd.core.types.errors import RecordUnavailable
+from agentd.core.types.records import Kind
 from agentd.core.types.verdicts import Answer, Deny, Reason
 from agentd.gate import lines, ports
 from agentd.gate.escalations import Granted, read_ask
@@ -55,4 +57,4 @@ class Asking:
             self.state.escalations.refund(granted, origin.at_ns)
             return self.refuser.unrecorded(Dialect.CHAT, gone)
         grant = self.state.escalations.give(granted, receipt.seq, origin.at_ns)
-        return lines.json_answer(201, receipt, {"grant": grant.id, **told})
+        return lines.json_answer(201, name_of(Kind.ESCALATION, receipt.seq), {"grant": grant.id, **told})

@@ -13,7 +13,7 @@ from agentd.core.types.calls import ModelCall, Request
 from agentd.core.types.classes import Classified
 from agentd.core.types.receipts import Outcome, Permit, Receipt
 from agentd.core.types.records import Kind, Line
-from agentd.core.types.verdicts import Allow, Ask, Deny, Escalation, Reason, Verdict
+from agentd.core.types.verdicts import Allow, Ask, Charge, Deny, Escalation, Reason, Verdict
 from agentd.gate.ports import Answer
 
 MAX_NAME = 200
@@ -199,7 +199,7 @@ def _verdict_detail(verdict: Verdict) -> dict[str, Any]:
             "upstream": limits.upstream,
             "max_output": limits.max_output,
             "deadline_ms": int(limits.deadline_s * 1000),
-            "charges": [f"{charge.budget}:{charge.account}" for charge in limits.charges],
+            "charges": [_charge(charge) for charge in limits.charges],
         }
     return {"message": verdict.reason.message, "hint": verdict.reason.hint}
 
@@ -209,10 +209,20 @@ def with_detail(line: Line, more: dict[str, Any]) -> Line:
     return replace(line, detail={**(line.detail or {}), **more}) if more else line
 
 
-def json_answer(status: int, receipt: Receipt, body: dict[str, Any]) -> Answer:
-    """An answer of agentd's own API."""
-    headers = (("Content-Type", "application/json"), *decision_headers(receipt))
-    return Answer(status, headers, json.dumps({"decision": receipt.decision, **body}).encode())
+def json_answer(status: int, line: str, body: dict[str, Any]) -> Answer:
+    """An answer of agentd's own API; `line` is the name of the line that stands for it."""
+    headers = (("Content-Type", "application/json"), ("X-Agentd-Decision", line))
+    return Answer(status, headers, json.dumps({"decision": line, **body}).encode())
+
+
+def _charge(charge: Charge) -> dict[str, Any]:
+    """A budget that pays, as it stood: explain shows what the call changed."""
+    return {
+        "budget": charge.budget,
+        "account": charge.account,
+        "before_nusd": charge.before,
+        "limit_nusd": charge.limit,
+    }
 
 
 def decision_headers(receipt: Receipt) -> tuple[tuple[str, str], ...]:

@@ -6,6 +6,7 @@ The one refusal without a line is the one whose reason is that there can be none
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agentd.core.accounting.canonical import name_of
 from agentd.core.dialects import grammar
 from agentd.core.policy.match import match_agent
 from agentd.core.types.callers import Peer
@@ -48,7 +49,7 @@ class Refuser:
             receipt = await self.ledger.append(line)
         except RecordUnavailable as gone:
             return self.unrecorded(dialect, gone)
-        return worded(dialect, deny, receipt.decision)
+        return worded(dialect, deny, name_of(line.kind, receipt.seq))
 
     def unrecorded(self, dialect: Dialect, gone: RecordUnavailable) -> ports.Answer:
         """What a caller is told when nothing can be written down: no, whatever it asked."""

@@ -90,7 +90,7 @@ def _halted(halt: Halt) -> Deny:
     hint = "The operator lifts it with: agentctl resume" + (
         "" if halt.scope == "box" else f" --{halt.scope} {halt.name}"
     )
-    return Deny(Reason("operator.halt", f"d-{halt.seq}", f"the operator has stopped {what}: {halt.reason}", hint))
+    return Deny(Reason("operator.halt", f"halt-{halt.seq}", f"the operator has stopped {what}: {halt.reason}", hint))
 
 
 def _smuggled(policy: Policy, request: Request, agent: Agent) -> Deny | None:
@@ -163,10 +163,13 @@ def _with_model(case: _Case, choice: TierChoice, tier: Tier, model: Model) -> Al
     max_output = min(bounds if asked is None else [*bounds, asked])
     reserved = upper_bound(case.facts.prices[model.id], estimate_prompt(case.request), max_output)
     charged = accounts(case.policy.budgets, case.agent.name, case.task.name, tier.name, case.request.session)
+    charges: list[Charge] = []
     for budget, account in charged:
-        denied = _over(case.policy, budget, account, case.facts.used.get((budget.name, account), Used()), reserved)
+        used = case.facts.used.get((budget.name, account), Used())
+        denied = _over(case.policy, budget, account, used, reserved)
         if denied is not None:
             return denied
+        charges.append(Charge(budget.name, account, used.spent, budget.limit))
     lowered = tier.rank < choice.tier.rank
     limits = ModelLimits(
         tier=tier.name,
@@ -178,7 +181,7 @@ def _with_model(case: _Case, choice: TierChoice, tier: Tier, model: Model) -> Al
         providers=model.providers,
         max_price=tier.max_price,
         zdr=tier.zdr,
-        charges=tuple(Charge(budget.name, account) for budget, account in charged),
+        charges=tuple(charges),
         label=case.agent.label,
         escalation=None if lowered else choice.escalation,
     )

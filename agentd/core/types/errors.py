@@ -33,7 +33,7 @@ class UpstreamFailed(AgentdError):
     """The upstream gave no usable answer. `retryable`: another candidate may be tried, if no byte went to the agent yet;
     `answer`: how the agent is to be told; `billed`: whether the upstream may have worked and so may charge for it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  each is a fact that the caller knows and nobody can derive
         self,
         code: str,
         message: str,
@@ -74,6 +74,7 @@ class PolicyRefused(AgentdError):
     def __init__(self, source: str, faults: tuple[Fault, ...]) -> None:
         """`source` names the file for messages."""
         first = faults[0]
-        super().__init__("policy.refused", f"{source}:{first.line}:{first.column}: {first.message} ({len(faults)} fault(s))", first.hint)
+        where = f"{source}:{first.line}:{first.column}"
+        super().__init__("policy.refused", f"{where}: {first.message} ({len(faults)} fault(s))", first.hint)
         self.source = source
         self.faults = faults

@@ -57,6 +57,8 @@ class Charge:
 
     budget: str
     account: str  # "box", "agent:main", "session:ab12…"
+    before: Nusd = 0  # used in the window when it was decided, reservations included
+    limit: Nusd | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ RECOMPUTED_SPEND = """
         SUM(CASE WHEN json_extract(o.body, '$.cost_nusd') IS NULL
             THEN COALESCE(json_extract(d.body, '$.reserved_nusd'), 0) ELSE 0 END) AS reserved_nusd,
         SUM(COALESCE(json_extract(o.body, '$.cost_nusd'), 0)) AS cost_nusd
-    FROM lines d LEFT JOIN lines o ON o.opens = d.seq
+    FROM lines d LEFT JOIN lines o ON o.opens = +d.seq
     WHERE d.kind = 'decision' AND d.verdict = 'allow'
     GROUP BY 1, 2, 3, 4, 5, 6
 """
