@@ -48,10 +48,9 @@ class KeyDesk:
         return {"name": name, "replaced": known, "upstreams": self._wanting(name)}
 
     async def forget(self, peer: Peer, name: str) -> Json:
-        """Forget a key, in the keyring and here."""
+        """Forget a key, in the keyring and here. One that is out of use may still be in the keyring: a deletion that failed
+        there can be done again, and an old key of no upstream can go."""
         _key_name(name)
-        if name not in self._desk.keys.names():
-            raise OperatorRefused("key.none", f"There is no key {name} in use.", "agentctl key list", Answer.NOT_FOUND)
         await self._record(peer, Act(Kind.KEY, "key.delete", detail={"name": name}))
         await self._key_act(peer, "delete", name, "")
         return {"name": name, "upstreams": self._wanting(name)}
@@ -64,7 +63,8 @@ class KeyDesk:
         except KeyUnavailable as failed:
             detail = {"name": name, "act": act, "failure": failed.code}
             await self._record(peer, Act(Kind.KEY, "key.failed", verdict="deny", detail=detail))
-            raise OperatorRefused(failed.code, failed.message, failed.hint, Answer.UNAVAILABLE) from None
+            answer = Answer.NOT_FOUND if failed.code == "key.unknown" else Answer.UNAVAILABLE
+            raise OperatorRefused(failed.code, failed.message, failed.hint, answer) from None
 
     def _wanting(self, key: str) -> list[str]:
         held = self._desk.policies.current

@@ -125,7 +125,7 @@ def _obstacle(policy: Policy, tier: Tier, model: Model, request: Request, facts:
         return f"upstream {upstream.name} does not speak {request.call.dialect.value}"
     keyless = upstream.kind is UpstreamKind.OPENROUTER and facts.simulated
     if upstream.key is not None and upstream.key not in facts.keys and not keyless:
-        return f"key {upstream.key} is not in the keyring"
+        return f"key {upstream.key} is not in the keyring (agentctl key set {upstream.key})"
     return None
 
 
