@@ -14,6 +14,7 @@ room speak to real sockets, so a change of theirs shows.
 
 import asyncio
 import logging
+import re
 import select
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ Refuser = Callable[[web.BaseRequest, Peer, str, str], Awaitable[web.StreamRespon
 
 HALF_CLOSED_TICK_S = 0.1  # how long a call may go on for a client that half closed its socket and then went away
 MAX_HEADER_BYTES = 16 * 1024  # one header line; clients send JSON of some KiB in theirs
-MAX_TOLD = 200  # characters of a parser's complaint that are told: it quotes the client's bytes
+MAX_TOLD = 200  # characters of a parser's complaint that are told
+_QUOTE = re.compile(r"\sb?['\"]")  # where it begins to quote
 _BUSY_BODY = (
     b'{"type":"error","error":{"code":503,"type":"overloaded_error",'
     b'"message":"agentd serves no more connections just now. Close some, then try again."}}'
@@ -223,6 +225,7 @@ class PeerProtocol(RequestHandler):
         else:
             for payload in self._unfinished():
                 payload.set_exception(ConnectionResetError("the client stopped sending in the middle of the body"))
+                payload.feed_eof()  # or the library waits for the rest, finds the exception, and logs it as a fault
             self._loop.call_later(HALF_CLOSED_TICK_S, self._look_after_half_closed)
 
     def _unfinished(self) -> Iterator[StreamReader]:
@@ -259,6 +262,7 @@ def _is_hung_up(transport: asyncio.BaseTransport) -> bool:
 
 
 def _tellable(text: str) -> str:
-    """A parser's complaint on one line, short and without control characters."""
-    line = " ".join(text.split())[:MAX_TOLD].rstrip(".:")
+    """A parser's complaint on one line, short and without control characters, up to where it quotes the client's bytes: those
+    may be of a prompt or a key, which belong in no record."""
+    line = _QUOTE.split(" ".join(text.split()), maxsplit=1)[0][:MAX_TOLD].rstrip(".: ")
     return "".join(char if char.isprintable() else "?" for char in line)
