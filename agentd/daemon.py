@@ -32,6 +32,7 @@ from agentd.edge.api.server import DoorServer, peer_of
 from agentd.edge.enforce.model import ModelUpstream
 from agentd.edge.enforce.model import Way as UpstreamWay
 from agentd.edge.host.catalogue import load_catalogue
+from agentd.edge.host.clean import CleanUpstream
 from agentd.edge.host.clock import SystemClock
 from agentd.edge.host.keys import KeyRing
 from agentd.edge.host.limits import hardening
@@ -155,7 +156,7 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
         upstream = await stack.enter_async_context(
             ModelUpstream(UpstreamWay(house.keys.get, house.clock, _simulator_path(house.settings)))
         )
-        relay = Relay(house.ledger, upstream, house.clock, house.state.spend, tasks)
+        relay = Relay(house.ledger, CleanUpstream(upstream, house.keys.scrub), house.clock, house.state.spend, tasks)
         pipeline = _pipeline(house, relay)
         desk = OperatorDesk(_desk(house, relay))
         house.state.halts.on_halt(lambda halt: _cut_halted(relay, halt))

@@ -5,6 +5,7 @@ import asyncio
 import json
 import re
 import threading
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 BEARER = re.compile(rb"(?i)authorization: *bearer +([^\r\n]+)\r\n")
@@ -19,7 +20,7 @@ class Tap(threading.Thread):
         super().__init__(daemon=True)
         self.keys: list[str] = []
         self.url = ""
-        self.careless = False
+        self.says: Callable[[str], list[bytes]] | None = None
         self._to = urlsplit(upstream)
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -79,9 +80,10 @@ class Tap(threading.Thread):
             shown = BEARER.search(chunk)
             if shown is not None:
                 self.keys.append(shown[1].decode())
-                if self.careless:
-                    writer.write(echo(shown[1].decode()))
-                    await writer.drain()
+                if self.says is not None:
+                    for piece in self.says(shown[1].decode()):
+                        writer.write(piece)
+                        await writer.drain()
                     return
             to.write(chunk)
             await to.drain()
@@ -93,9 +95,40 @@ class Tap(threading.Thread):
             await self._flows.wait()
 
 
-def echo(key: str) -> bytes:
+def refusal_with(key: str) -> list[bytes]:
     """A 401 that repeats what it was shown."""
     error = {"error": {"message": f"No cookie auth credentials found: Bearer {key}", "code": 401}, "user_id": key}
-    body = json.dumps(error).encode()
-    head = f"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    return head.encode() + f"X-Debug-Key: {key}\r\nConnection: close\r\n\r\n".encode() + body
+    return _answer("401 Unauthorized", "application/json", key, json.dumps(error))
+
+
+def answer_with(key: str) -> list[bytes]:
+    """An answer that holds it in each field that agentd reads, passes on or keeps."""
+    message = {"role": "assistant", "content": f"You sent Authorization: Bearer {key}"}
+    answer = {
+        "id": f"gen-{key}",
+        "object": "chat.completion",
+        "created": 1,
+        "model": f"model-{key}",
+        "provider": key,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 3, "total_tokens": 6, "cost": 0.00001},
+    }
+    return _answer("200 OK", "application/json", key, json.dumps(answer))
+
+
+def stream_with(key: str) -> list[bytes]:
+    """The same as a stream, which ends in an error that holds it."""
+    delta = {"role": "assistant", "content": f"You sent {key}."}
+    chunk = {"id": key, "object": "chat.completion.chunk", "created": 1, "model": key, "provider": key}
+    first = {**chunk, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    error = {"code": 502, "message": f"bad gateway for {key}", "metadata": {"raw": key}}
+    last = {**chunk, "error": error, "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}]}
+    return _answer("200 OK", "text/event-stream", key, "".join(f"data: {json.dumps(c)}\n\n" for c in (first, last)))
+
+
+def _answer(status: str, kind: str, key: str, body: str) -> list[bytes]:
+    """In two pieces, cut within the key."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    head += f"X-Generation-Id: gen-{key}\r\nX-Debug: {key}\r\n\r\n"
+    middle = body.index(key) + len(key) // 2
+    return [(head + body[:middle]).encode(), body[middle:].encode()]

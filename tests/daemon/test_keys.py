@@ -1,5 +1,5 @@
-"""The life of a key through a real daemon with a real keyring: none yet, set, rotated under a running stream, deleted; and after all
-of it the value stands nowhere. Without any keyring the local tier serves, and what is missing is said."""
+"""The life of a key through a real daemon with a real keyring: none yet, set, rotated under a running stream, deleted; and after
+all of it the value stands nowhere. Without any keyring the local tier serves, and what is missing is said."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from daemon.crowd import body_of, exported
-from daemon.tap import Tap
+from daemon.tap import Tap, answer_with, refusal_with, stream_with
 from edge.host.keyring_box import KeyringBox
 from harness import canary as canaries
 from harness import daemon as daemons
@@ -181,9 +181,11 @@ def test_the_value_is_nowhere_after_a_whole_session(daemon: daemons.Daemon, tap:
         answers += [
             chat(daemon, f"[[sim:fault {fault}]]", target, stream=s) for target in DIALECTS for s in (False, True)
         ]
-    tap.careless = True
-    answers += [chat(daemon, "hello", target, stream=stream) for target in DIALECTS for stream in (False, True)]
-    tap.careless = False
+    for says in (refusal_with, answer_with, stream_with):
+        tap.says = says
+        answers += [chat(daemon, "hello", target, stream=stream) for target in DIALECTS for stream in (False, True)]
+    tap.says = None
+    assert b"[key openrouter]" in b"".join(reply.body for reply in answers), "an echo was passed on, without the key"
     assert canary in tap.keys
     last = next(line["seq"] for line in reversed(exported(daemon)) if line["kind"] == "decision")
     told = [
@@ -283,7 +285,7 @@ def local() -> Iterator[Local]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  its name there
             return
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
