@@ -23,6 +23,9 @@ COMMANDS = {
     "halt": ("halt", "Stop the box, an agent or a tier, now."),
     "resume": ("halt", "Let go on what was stopped."),
     "doctor": ("doctor", "Is this box well, and what would mend it?"),
+    "connect": ("connect", "Point a client at agentd, take it back, or prove it."),
+    "install": ("install", "Put agentd on this box as a service, or bring it up to date."),
+    "uninstall": ("install", "Take agentd off this box; record, keys and policy stay."),
     "completion": ("completion", "Completion for your shell."),
 }
 """Command -> (module under `agentd.ctl.commands`, one-line help)."""

@@ -21,8 +21,8 @@ MAX_NAME = 200
 
 
 def caller_of(peer: Peer) -> dict[str, Any]:
-    """The kernel's facts of a process."""
-    return {
+    """The kernel's facts of a process; over TCP also which token it showed."""
+    facts: dict[str, Any] = {
         "door": peer.door,
         "uid": peer.uid,
         "gid": peer.gid,
@@ -31,6 +31,7 @@ def caller_of(peer: Peer) -> dict[str, Any]:
         "unit": peer.unit,
         "exe": peer.exe,
     }
+    return facts if peer.transport == "unix" else {**facts, "transport": peer.transport, "token": peer.token}
 
 
 def decision_line(

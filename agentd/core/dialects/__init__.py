@@ -6,9 +6,14 @@ from typing import Final
 from agentd.core.dialects.chat import Chat
 from agentd.core.dialects.grammar import Grammar
 from agentd.core.dialects.messages import Messages
+from agentd.core.dialects.responses import Responses
 from agentd.core.types.calls import Dialect
 
-_GRAMMARS: Final[Mapping[Dialect, Grammar]] = {Dialect.CHAT: Chat(), Dialect.MESSAGES: Messages()}
+_GRAMMARS: Final[Mapping[Dialect, Grammar]] = {
+    Dialect.CHAT: Chat(),
+    Dialect.MESSAGES: Messages(),
+    Dialect.RESPONSES: Responses(),
+}
 
 
 def grammar(dialect: Dialect) -> Grammar:

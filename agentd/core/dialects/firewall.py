@@ -132,7 +132,41 @@ _MESSAGES: Final[Mapping[str, Rule]] = {
     "metadata": _OURS,  # clients put device and session ids there
 }
 
-RULES: Final[Mapping[Dialect, Mapping[str, Rule]]] = {Dialect.CHAT: _CHAT, Dialect.MESSAGES: _MESSAGES}
+_RESPONSES: Final[Mapping[str, Rule]] = {
+    **_DOORS,
+    "input": _PASS,
+    "instructions": _PASS,
+    "stream": _PASS,
+    "include": _PASS,
+    "text": _PASS,
+    "truncation": _PASS,
+    "temperature": _PASS,
+    "top_p": _PASS,
+    "top_k": _PASS,
+    "top_logprobs": _PASS,
+    "frequency_penalty": _PASS,
+    "presence_penalty": _PASS,
+    "tools": _PASS,
+    "tool_choice": _PASS,
+    "parallel_tool_calls": _PASS,
+    "reasoning": _PASS,
+    "cache_control": _ROUTED,
+    "prompt_cache_options": _ROUTED,
+    "max_output_tokens": _OURS,
+    "prompt_cache_key": _OURS,
+    "safety_identifier": _OURS,
+    "store": Rule(Fate.REPLACED, (False,), shown=True),  # left out it would mean true
+    "metadata": Rule(Fate.REMOVED, ({},)),  # copied to whatever the account broadcasts to
+    "conversation": Rule(Fate.REFUSED),  # what was said before would be the upstream's to know
+    "modalities": Rule(Fate.REFUSED, (["text"], [])),
+    "image_config": Rule(Fate.REFUSED),
+}
+
+RULES: Final[Mapping[Dialect, Mapping[str, Rule]]] = {
+    Dialect.CHAT: _CHAT,
+    Dialect.MESSAGES: _MESSAGES,
+    Dialect.RESPONSES: _RESPONSES,
+}
 """Every known field of every dialect; what is not here is left out."""
 
 ROUTERS: Final = "openrouter/"

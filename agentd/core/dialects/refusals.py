@@ -3,8 +3,10 @@
 Measured behaviour decides the status. Chat: on 400 every client posts once and stays usable; 403 makes one disable the
 provider for a minute, 401 and 5xx make several post again and again. Messages: 400 makes one client post six times while
 it drops features, 451 with `invalid_request_error` once. A caller that policy does not know is refused like any other
-denial, for the same reason: 401 and 403 would start log-ins and bans that help nobody. A body that cannot be read is 400
-everywhere: no feature that a client could drop makes it readable.
+denial, for the same reason: 401 and 403 would start log-ins and bans that help nobody. The one 401 is for who comes by TCP
+without a valid local token: there a client is right to ask its user for another one. A body that cannot be read is 400
+everywhere: no feature that a client could drop makes it readable. Responses: on 400 with `invalid_prompt` the client that
+speaks it posts once, on every other status six times, on 5xx up to thirty; so what is final is 400, what may pass is 429.
 
 In the text that people and models see, a few words are replaced: at least one client takes them for an empty account and
 disables the provider for ten minutes. The machine-readable part keeps them.
@@ -29,10 +31,11 @@ MAX_WAIT_S: Final = 3_600
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Status and error type of one answer in one dialect."""
+    """Status and error type of one answer in one dialect; the code is of responses alone."""
 
     status: int
     type: str
+    code: str = ""
 
 
 CHAT: Final[Mapping[Answer, Form]] = {
@@ -43,6 +46,7 @@ CHAT: Final[Mapping[Answer, Form]] = {
     Answer.TOO_LARGE: Form(413, "invalid_request_error"),
     Answer.NOT_FOUND: Form(404, "not_found_error"),
     Answer.UNKNOWN: Form(400, "invalid_request_error"),
+    Answer.UNIDENTIFIED: Form(401, "invalid_request_error"),
     Answer.UNAVAILABLE: Form(503, "api_error"),
 }
 
@@ -54,7 +58,23 @@ MESSAGES: Final[Mapping[Answer, Form]] = {
     Answer.TOO_LARGE: Form(413, "request_too_large"),
     Answer.NOT_FOUND: Form(404, "not_found_error"),
     Answer.UNKNOWN: Form(451, "invalid_request_error"),
+    Answer.UNIDENTIFIED: Form(401, "authentication_error"),
     Answer.UNAVAILABLE: Form(503, "api_error"),
+}
+
+_FINAL: Final = Form(400, "invalid_request_error", "invalid_prompt")
+_LATER: Final = Form(429, "rate_limit_error", "rate_limit_exceeded")
+
+RESPONSES: Final[Mapping[Answer, Form]] = {
+    Answer.DENY: _FINAL,
+    Answer.BUDGET: _FINAL,
+    Answer.WAIT: _LATER,
+    Answer.INVALID: _FINAL,
+    Answer.TOO_LARGE: _FINAL,
+    Answer.NOT_FOUND: Form(404, "not_found_error", "not_found"),
+    Answer.UNKNOWN: _FINAL,
+    Answer.UNIDENTIFIED: Form(401, "invalid_request_error", "invalid_api_key"),
+    Answer.UNAVAILABLE: _LATER,
 }
 
 WAITING: Final = frozenset({Answer.WAIT, Answer.UNAVAILABLE})
@@ -108,6 +128,44 @@ def messages(deny: Deny, decision: str) -> Refusal:
 def messages_event(deny: Deny, decision: str) -> bytes:
     """A refusal as the last event of a stream."""
     return b"event: error\ndata: " + msgspec.json.encode(_messages_error(deny, decision)) + b"\n\n"
+
+
+def responses(deny: Deny, decision: str) -> Refusal:
+    """A refusal as a responses error body."""
+    form = RESPONSES[deny.answer]
+    error = {
+        "message": text_of(deny, decision),
+        "type": form.type,
+        "param": None,
+        "code": form.code,
+        "metadata": _told(deny, decision),
+    }
+    return _refusal(form, deny, decision, {"error": error})
+
+
+def responses_event(deny: Deny, decision: str) -> bytes:
+    """A refusal as the last event of a stream: a response that failed, whole, since strict clients read all of it."""
+    failed = {
+        "id": decision or "agentd",
+        "object": "response",
+        "created_at": 0,
+        "status": "failed",
+        "model": "agentd",
+        "error": {"code": RESPONSES[deny.answer].code, "message": text_of(deny, decision)},
+        "incomplete_details": None,
+        "instructions": None,
+        "metadata": {},
+        "output": [],
+        "parallel_tool_calls": True,
+        "temperature": None,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": None,
+        "usage": None,
+        "agentd": _told(deny, decision),
+    }
+    event = {"type": "response.failed", "sequence_number": 0, "response": failed}
+    return b"event: response.failed\ndata: " + msgspec.json.encode(event) + b"\n\n"
 
 
 def _sentence(text: str) -> str:

@@ -4,8 +4,8 @@ provider or by OpenRouter, with a bill, a model or a network of its own that no 
 A tool of a kind that is not known to be the agent's is left out, and that is recorded: some clients list a provider's
 search in every request, and refusing would stop them. Refused are the kinds that contact a third party with the agent's
 data or open a loop of their own. A choice that forces such a tool is refused as well, since without it the call would
-mean something else. Definitions inside messages cannot be left out without touching the client's bytes: there all of them
-are refused.
+mean something else. Definitions inside messages, and inside a namespace of tools, cannot be left out without touching the
+client's bytes: there all of them are refused.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,17 @@ MAX_TOOLS: Final = 2_048
 NAME_CHARS: Final = 128
 """No API takes longer names."""
 
-OWN_KINDS: Final = {Dialect.CHAT: frozenset({"function"}), Dialect.MESSAGES: frozenset({"", "custom"})}
+NAMESPACE: Final = "namespace"
+"""A kind that holds tools of its own (responses)."""
+
+LOCAL_SHELL: Final = "local_shell"
+"""A kind that has no name (responses): the agent's own shell."""
+
+OWN_KINDS: Final = {
+    Dialect.CHAT: frozenset({"function"}),
+    Dialect.MESSAGES: frozenset({"", "custom"}),
+    Dialect.RESPONSES: frozenset({"function", "custom", NAMESPACE, LOCAL_SHELL}),
+}
 """Kinds that the agent runs itself; "" is a tool without a type."""
 
 REFUSED_PREFIXES: Final = ("openrouter:", "mcp")
@@ -30,6 +40,7 @@ REFUSED_PREFIXES: Final = ("openrouter:", "mcp")
 CHOICES: Final = {
     Dialect.CHAT: frozenset({"none", "auto", "required", "function", "allowed_tools"}),
     Dialect.MESSAGES: frozenset({"none", "auto", "any", "tool"}),
+    Dialect.RESPONSES: frozenset({"none", "auto", "required", "allowed_tools"}) | OWN_KINDS[Dialect.RESPONSES],
 }
 """Forms of `tool_choice`, as a word or as an object's type."""
 
@@ -53,7 +64,9 @@ def offered(dialect: Dialect, fields: dict[str, Any]) -> Offered:
     for place, entry in enumerate(entries):
         kind, name = kind_of(dialect, entry, f"tools[{place}]")
         if kind in OWN_KINDS[dialect]:
-            names.append(name)
+            names.extend(_names_in(entry, name) if kind == NAMESPACE else [name])
+            if kind == NAMESPACE:
+                found.extend(inside_messages(dialect, entry, f"tools[{place}]"))
             continue
         gone.add(place)
         gone_names.add(name)
@@ -72,21 +85,37 @@ def kind_of(dialect: Dialect, entry: object, where: str) -> tuple[str, str]:
     if not isinstance(kind, str):
         raise unreadable(f"{where}.type", "must be text")
     inner = entry.get("function") if dialect is Dialect.CHAT else entry
-    name = inner.get("name") if isinstance(inner, dict) else None
+    name = inner.get("name", kind if kind == LOCAL_SHELL else None) if isinstance(inner, dict) else None
     if kind in OWN_KINDS[dialect] and not isinstance(name, str):
         raise unreadable(f"{where}.name", "must be text")
     return kind, name[:NAME_CHARS] if isinstance(name, str) else ""
 
 
 def inside_messages(dialect: Dialect, holder: dict[str, Any], where: str) -> list[Smuggled]:
-    """Tool definitions that a message or one of its parts brings along: all that are not the agent's own are refused."""
+    """Tool definitions that a message, one of its parts or a namespace brings along: all that are not the agent's own are
+    refused."""
     found: list[Smuggled] = []
     lists = [("tools", holder.get("tools")), ("tool", [holder["tool"]] if "tool" in holder else None)]
     for key, entries in lists:
         for place, entry in enumerate(entries if isinstance(entries, list) else []):
+            at = f"{where}.{key}[{place}]"
             if isinstance(entry, dict) and entry.get("type") not in (None, *OWN_KINDS[dialect]):
-                found.append(Smuggled(f"{where}.{key}[{place}].type", str(entry["type"])[:NAME_CHARS], refused=True))
+                found.append(Smuggled(f"{at}.type", str(entry["type"])[:NAME_CHARS], refused=True))
+            elif isinstance(entry, dict) and entry.get("type") == NAMESPACE:
+                found.extend(inside_messages(dialect, entry, at))
     return found
+
+
+def _names_in(namespace: dict[str, Any], name: str) -> list[str]:
+    """The names of a namespace's tools, each behind the namespace's own."""
+    tools = namespace.get("tools")
+    inner = [tool.get("name") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    return [within(name, one) for one in inner if isinstance(one, str)]
+
+
+def within(namespace: object, name: str) -> str:
+    """The name of a tool in a namespace; of one that is in none, its own."""
+    return f"{namespace}.{name}"[:NAME_CHARS] if isinstance(namespace, str) and namespace else name[:NAME_CHARS]
 
 
 def _entries(tools: object) -> list[Any]:

@@ -12,6 +12,11 @@ ADVICE: dict[str, tuple[str, ...]] = {
         "See who used it up: agentctl spend --by class",
     ),
     "caller": ("If this caller is an agent of yours, add it under `agents:` with a `match:` on the facts above.",),
+    "token.wrong_uid": (
+        "If nobody moved this agent to another user, its token was stolen: agentctl agent token rotate AGENT --now",
+        "If somebody did, give the agent a `match:` entry with that uid alone.",
+    ),
+    "token": ("Give the agent a valid token: agentctl agent token create AGENT; list them: agentctl agent token list",),
     "agent.expired": ("If the agent is still wanted, give it a later `expires:` in the policy file.",),
     "operator.halt": ("See what is stopped: agentctl status", 'Let it go on: agentctl resume --reason "why"'),
     "tier": ("Raise the ceiling that the rule names only if this class of work is worth that price.",),

@@ -54,7 +54,7 @@ def estimate_prompt(request: Request) -> int:
 
 def _unknown(policy: Policy, request: Request) -> Deny:
     peer = request.caller.peer
-    facts = f"uid {peer.uid}, gid {peer.gid}, unit {peer.unit or '-'}, executable {peer.exe or '-'}"
+    facts = f"uid {peer.uid}, gid {'-' if peer.gid is None else peer.gid}, unit {peer.unit or '-'}, executable {peer.exe or '-'}"
     hint = "The operator adds an entry under agents: in the policy that matches one of these facts."
     return Deny(
         Reason(
@@ -87,9 +87,8 @@ def _standing(policy: Policy, agent: Agent, facts: Facts) -> Deny | None:
 
 def _halted(halt: Halt) -> Deny:
     what = "everything on this box" if halt.scope == "box" else f"{halt.scope} {halt.name}"
-    hint = "The operator lifts it with: agentctl resume" + (
-        "" if halt.scope == "box" else f" --{halt.scope} {halt.name}"
-    )
+    which = "" if halt.scope == "box" else f" --{halt.scope} {halt.name}"
+    hint = f"The operator lifts it with: agentctl resume{which} --reason WHY"
     return Deny(Reason("operator.halt", f"halt-{halt.seq}", f"the operator has stopped {what}: {halt.reason}", hint))
 
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agentd.core.types.tokens import TOKEN_FORM
+
 _FORMS: tuple[tuple[str, str], ...] = (
     ("an OpenRouter key", r"sk-or-[A-Za-z0-9_-]{8,}"),
     ("an Anthropic key", r"sk-ant-[A-Za-z0-9_-]{8,}"),
@@ -17,6 +19,7 @@ _FORMS: tuple[tuple[str, str], ...] = (
     ("a Google API key", r"AIza[A-Za-z0-9_-]{30,}"),
     ("a Slack token", r"xox[abeprs]-[A-Za-z0-9-]{10,}"),
     ("a private key", r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    ("a local token of agentd", TOKEN_FORM),
     ("a password in an address", r"(?<=://)[^\s/:@]+:[^\s/@]+(?=@)"),
 )
 _ANY = re.compile("|".join(f"(?P<f{index}>{form})" for index, (_, form) in enumerate(_FORMS)))

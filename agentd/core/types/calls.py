@@ -12,6 +12,7 @@ class Dialect(StrEnum):
 
     CHAT = "chat"  # OpenAI chat completions
     MESSAGES = "messages"  # Anthropic messages
+    RESPONSES = "responses"  # OpenAI responses, stateless
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class ModelCall:
     body: bytes = field(repr=False)
     model_asked: str
     stream: bool
-    wants_usage: bool  # the client asked for usage in the stream (chat); messages always carry it
+    wants_usage: bool  # the client asked for usage in the stream (chat); the other dialects always carry it
     max_output: int | None  # the client's own output cap in tokens
     shape: Shape
     smuggled: tuple[Smuggled, ...] = ()

@@ -26,6 +26,7 @@ class Answer(StrEnum):
     TOO_LARGE = "too_large"
     NOT_FOUND = "not_found"
     UNKNOWN = "unknown"  # the caller is nobody that policy knows
+    UNIDENTIFIED = "unidentified"  # came by TCP without a valid token
     UNAVAILABLE = "unavailable"  # agentd itself cannot serve: no record, no policy, stopping
 
 

@@ -1,4 +1,4 @@
-"""The agents' door: model calls in two dialects, the list of models, escalations.
+"""The agents' door: model calls in three dialects, the list of models, escalations.
 
 Every path is served below `/v1` and `/api/v1`, query strings are ignored, and what is not served is a quick 404 in the shape of
 the API's own errors: clients probe, and some take a strange answer for a broken provider. Who asks is the kernel's word; the
@@ -64,6 +64,7 @@ class _AgentDoor:
             self._post(app, f"{prefix}/chat/completions", self._chat)
             self._post(app, f"{prefix}/messages", self._messages)
             self._post(app, f"{prefix}/messages/count_tokens", self._count_tokens)
+            self._post(app, f"{prefix}/responses", self._responses)
             app.router.add_get(f"{prefix}/models", self._models)
             app.router.add_get(f"{prefix}/models/{{id:.+}}", self._model)
             app.router.add_get(f"{prefix}/responses", self._websocket)
@@ -99,6 +100,9 @@ class _AgentDoor:
 
     async def _messages(self, request: web.Request) -> web.StreamResponse:
         return await self._govern(request, Dialect.MESSAGES)
+
+    async def _responses(self, request: web.Request) -> web.StreamResponse:
+        return await self._govern(request, Dialect.RESPONSES)
 
     async def _govern(self, request: web.Request, dialect: Dialect) -> web.StreamResponse:
         """A model call: all of it goes to the gate, all that comes back goes to the client."""
@@ -210,8 +214,9 @@ def _whole(answer: Answer) -> web.Response:
 
 def _dialect(request: web.Request) -> Dialect:
     """In which dialect a client that asks for this is to be answered."""
-    messages = "/messages" in request.path or version_of(request) is not None
-    return Dialect.MESSAGES if messages else Dialect.CHAT
+    if "/messages" in request.path or version_of(request) is not None:
+        return Dialect.MESSAGES
+    return Dialect.RESPONSES if "/responses" in request.path else Dialect.CHAT
 
 
 def _told(request: web.Request) -> str:

@@ -36,7 +36,7 @@ READ_BYTES = 1 << 16
 
 KEEPALIVE_S = 60.0
 
-_PATHS = {Dialect.CHAT: "/chat/completions", Dialect.MESSAGES: "/messages"}
+_PATHS = {Dialect.CHAT: "/chat/completions", Dialect.MESSAGES: "/messages", Dialect.RESPONSES: "/responses"}
 
 SIMULATOR_URL = "http://simulator/api/v1"
 SIMULATOR_KEY = "sk-simulator"

@@ -1,4 +1,4 @@
-"""Replies to test with: events and bodies of both dialects, and a machine that reads them."""
+"""Replies to test with: events and bodies of the dialects, and a machine that reads them."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from agentd.core.dialects import grammar
 from agentd.core.dialects.grammar import ReplyFacts, ReplyMachine
 from agentd.core.types.calls import Dialect
 from agentd.core.types.receipts import Ending, Usage
-from core.dialects.talk import Json, body, user
+from core.dialects.talk import Json, body_of, user
 
 USAGE = {"prompt_tokens": 9120, "completion_tokens": 41, "total_tokens": 9161, "cost": 0.00137}
 COUNTED = Usage(9120, 41, cost=1_370_000)
@@ -20,7 +20,7 @@ def machine(dialect: Dialect, stream: bool = True, wants_usage: bool = True) -> 
     fields: Json = {"stream": stream}
     if dialect is Dialect.CHAT and wants_usage:
         fields["stream_options"] = {"include_usage": True}
-    return grammar(dialect).reader(grammar(dialect).read(body([user("q")], **fields)))
+    return grammar(dialect).reader(grammar(dialect).read(body_of(dialect, [user("q")], **fields)))
 
 
 def run(reader: ReplyMachine, chunks: list[bytes]) -> tuple[bytes, ReplyFacts, bool]:

@@ -1,4 +1,4 @@
-"""Bodies to test with: short words for the messages of both dialects."""
+"""Bodies to test with: short words for the messages of every dialect."""
 
 import json
 from typing import Any
@@ -9,6 +9,7 @@ from agentd.core.types.calls import Dialect, ModelCall, Shape
 
 CHAT = grammar(Dialect.CHAT)
 MESSAGES = grammar(Dialect.MESSAGES)
+RESPONSES = grammar(Dialect.RESPONSES)
 
 Json = dict[str, Any]
 
@@ -34,6 +35,20 @@ PLUGINS = [{"id": "web", "enabled": False}, {"id": "context-compression", "enabl
 def body(messages: list[Json] | None = None, **fields: Any) -> bytes:
     """A body with these messages, or one that says hello."""
     return json.dumps({"model": "m", "messages": messages or [user("hello")], **fields}).encode()
+
+
+def body_of(dialect: Dialect, messages: list[Json] | None = None, **fields: Any) -> bytes:
+    """The same in a dialect: the conversation stands under its own name."""
+    return body(messages, **fields) if dialect is not Dialect.RESPONSES else items(*(messages or []), **fields)
+
+
+def items(*said: Json, **fields: Any) -> bytes:
+    """A responses body with these items, or one that says hello."""
+    return json.dumps({"model": "m", "input": list(said) or [user("hello")], **fields}).encode()
+
+
+def responses(*said: Json, **fields: Any) -> ModelCall:
+    return RESPONSES.read(items(*said, **fields))
 
 
 def chat(*messages: Json, **fields: Any) -> ModelCall:
@@ -95,6 +110,21 @@ def function(name: str) -> Json:
 def tool(name: str) -> Json:
     """A messages tool."""
     return {"name": name, "input_schema": {"type": "object"}}
+
+
+def named(name: str, kind: str = "function") -> Json:
+    """A responses tool."""
+    return {"type": kind, "name": name}
+
+
+def namespace(name: str, *tools: Json) -> Json:
+    """Responses tools under a name of their own."""
+    return {"type": "namespace", "name": name, "description": "d", "tools": list(tools)}
+
+
+def own_tool(dialect: Dialect, name: str) -> Json:
+    """A tool that the agent runs, in a dialect's form."""
+    return {Dialect.CHAT: function, Dialect.MESSAGES: tool, Dialect.RESPONSES: named}[dialect](name)
 
 
 def sent(call: ModelCall, rewrite: Rewrite = FULL) -> Json:

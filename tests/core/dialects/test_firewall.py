@@ -11,16 +11,16 @@ from agentd.core.dialects import firewall, grammar
 from agentd.core.dialects.firewall import RULES, Fate
 from agentd.core.dialects.grammar import Rewrite
 from agentd.core.types.calls import Dialect, ModelCall, Smuggled
-from core.dialects.talk import body, user
+from core.dialects.talk import body_of, user
 
 MARK = "5mu66led"
-BOTH = list(Dialect)
+ALL = list(Dialect)
 ROUTER = Rewrite("acme/one", 500, openrouter=True)
 PLAIN = Rewrite("llama", 500, openrouter=False)
 
 
 def read(dialect: Dialect, **fields: Any) -> ModelCall:
-    return grammar(dialect).read(body([user("hello")], **fields))
+    return grammar(dialect).read(body_of(dialect, [user("hello")], **fields))
 
 
 def sent(dialect: Dialect, rewrite: Rewrite = ROUTER, **fields: Any) -> dict[str, Any]:
@@ -31,42 +31,40 @@ def sent(dialect: Dialect, rewrite: Rewrite = ROUTER, **fields: Any) -> dict[str
 
 # field, value, and how it is told: "" passes, "-" goes silently, "dropped", "removed" or "refused"
 ROWS: list[tuple[str, str, Any, str]] = [
-    # both dialects
-    ("both", "temperature", 0.5, ""),
-    ("both", "top_p", 0.5, ""),
-    ("both", "top_k", 5, ""),
-    ("both", "stream", True, ""),
-    ("both", "cache_control", {"type": "ephemeral"}, ""),
-    ("both", "provider", {"order": [MARK], "allow_fallbacks": True}, "removed"),
-    ("both", "plugins", [{"id": MARK}], "removed"),
-    ("both", "plugins", [], "-"),
-    ("both", "models", [MARK], "removed"),
-    ("both", "models", [], "-"),
-    ("both", "models", None, "-"),
-    ("both", "fallbacks", [{"model": MARK}], "removed"),
-    ("both", "route", MARK, "removed"),
-    ("both", "service_tier", MARK, "removed"),
-    ("both", "speed", MARK, "removed"),
-    ("both", "trace", {"id": MARK}, "removed"),
-    ("both", "debug", {"echo_upstream_body": True}, "removed"),
-    ("both", "stop_server_tools_when", [MARK], "removed"),
-    ("both", "max_tool_calls", 30, "removed"),
-    ("both", "web_search_options", {"x": MARK}, "removed"),
-    ("both", "transforms", [MARK], "removed"),
-    ("both", "store", True, "removed"),
-    ("both", "store", False, "-"),
-    ("both", "session_id", MARK, "-"),
-    ("both", "user", MARK, "-"),
-    ("both", "preset", MARK, "refused"),
-    ("both", "prompt", MARK, "refused"),
-    ("both", "previous_response_id", MARK, "refused"),
-    ("both", "previous_response_id", None, "-"),
-    ("both", "background", True, "refused"),
-    ("both", "background", False, "-"),
-    ("both", "mcp_servers", [{"url": MARK}], "refused"),
-    ("both", "unheard_of", {"a": MARK}, "dropped"),
-    ("both", "Model", MARK, "dropped"),
-    ("both", "provider ", {"a": MARK}, "dropped"),
+    # every dialect
+    ("all", "temperature", 0.5, ""),
+    ("all", "top_p", 0.5, ""),
+    ("all", "top_k", 5, ""),
+    ("all", "stream", True, ""),
+    ("all", "cache_control", {"type": "ephemeral"}, ""),
+    ("all", "provider", {"order": [MARK], "allow_fallbacks": True}, "removed"),
+    ("all", "plugins", [{"id": MARK}], "removed"),
+    ("all", "plugins", [], "-"),
+    ("all", "models", [MARK], "removed"),
+    ("all", "models", [], "-"),
+    ("all", "models", None, "-"),
+    ("all", "fallbacks", [{"model": MARK}], "removed"),
+    ("all", "route", MARK, "removed"),
+    ("all", "service_tier", MARK, "removed"),
+    ("all", "speed", MARK, "removed"),
+    ("all", "trace", {"id": MARK}, "removed"),
+    ("all", "debug", {"echo_upstream_body": True}, "removed"),
+    ("all", "stop_server_tools_when", [MARK], "removed"),
+    ("all", "max_tool_calls", 30, "removed"),
+    ("all", "web_search_options", {"x": MARK}, "removed"),
+    ("all", "transforms", [MARK], "removed"),
+    ("all", "session_id", MARK, "-"),
+    ("all", "user", MARK, "-"),
+    ("all", "preset", MARK, "refused"),
+    ("all", "prompt", MARK, "refused"),
+    ("all", "previous_response_id", MARK, "refused"),
+    ("all", "previous_response_id", None, "-"),
+    ("all", "background", True, "refused"),
+    ("all", "background", False, "-"),
+    ("all", "mcp_servers", [{"url": MARK}], "refused"),
+    ("all", "unheard_of", {"a": MARK}, "dropped"),
+    ("all", "Model", MARK, "dropped"),
+    ("all", "provider ", {"a": MARK}, "dropped"),
     # chat completions
     ("chat", "stream_options", {"include_usage": True}, ""),
     ("chat", "min_p", 0.1, ""),
@@ -91,6 +89,8 @@ ROWS: list[tuple[str, str, Any, str]] = [
     ("chat", "safety_identifier", MARK, "-"),
     ("chat", "metadata", {"a": MARK}, "removed"),
     ("chat", "metadata", {}, "-"),
+    ("chat", "store", True, "removed"),
+    ("chat", "store", False, "-"),
     ("chat", "n", 3, "removed"),
     ("chat", "n", 1, "-"),
     ("chat", "best_of", 3, "removed"),
@@ -109,12 +109,40 @@ ROWS: list[tuple[str, str, Any, str]] = [
     ("messages", "metadata", {"user_id": MARK}, "-"),
     ("messages", "n", 3, "dropped"),
     ("messages", "container", MARK, "dropped"),
+    ("messages", "store", True, "removed"),
+    ("messages", "store", False, "-"),
+    # responses
+    ("responses", "store", True, "removed"),
+    ("responses", "store", False, ""),
+    ("responses", "instructions", "be brief", ""),
+    ("responses", "include", ["reasoning.encrypted_content"], ""),
+    ("responses", "text", {"verbosity": "low"}, ""),
+    ("responses", "truncation", "auto", ""),
+    ("responses", "top_logprobs", 3, ""),
+    ("responses", "frequency_penalty", 0.1, ""),
+    ("responses", "presence_penalty", 0.1, ""),
+    ("responses", "parallel_tool_calls", False, ""),
+    ("responses", "reasoning", {"effort": "low"}, ""),
+    ("responses", "prompt_cache_options", {"a": 1}, ""),
+    ("responses", "prompt_cache_key", MARK, "-"),
+    ("responses", "safety_identifier", MARK, "-"),
+    ("responses", "metadata", {"a": MARK}, "removed"),
+    ("responses", "metadata", {}, "-"),
+    ("responses", "conversation", MARK, "refused"),
+    ("responses", "conversation", {"id": MARK}, "refused"),
+    ("responses", "modalities", ["text", "image"], "refused"),
+    ("responses", "modalities", ["text"], "-"),
+    ("responses", "image_config", {"a": MARK}, "refused"),
+    ("responses", "client_metadata", {"a": MARK}, "dropped"),
+    ("responses", "messages", [MARK], "dropped"),
+    ("responses", "max_tokens", 5, "dropped"),
+    ("responses", "context_management", [{"type": MARK}], "dropped"),
 ]  # fmt: skip
 
 CASES = [
     pytest.param(dialect, name, value, fate, id=f"{dialect.value} {name} {fate or 'passes'}")
     for scope, name, value, fate in ROWS
-    for dialect in (BOTH if scope == "both" else [Dialect(scope)])
+    for dialect in (ALL if scope == "all" else [Dialect(scope)])
 ]
 
 
@@ -133,9 +161,10 @@ def test_each_field(dialect: Dialect, name: str, value: Any, fate: str) -> None:
 
 
 def test_every_known_field_has_a_row() -> None:
-    told = {(dialect, name) for _, name, _, _ in ROWS for dialect in BOTH}
-    elsewhere = {"model", "messages", "tools", "tool_choice", "max_tokens", "max_completion_tokens"}
-    for dialect in BOTH:
+    told = {(dialect, name) for scope, name, _, _ in ROWS for dialect in ALL if scope in ("all", dialect.value)}
+    elsewhere = {"model", "messages", "input", "tools", "tool_choice"}
+    elsewhere |= {"max_tokens", "max_completion_tokens", "max_output_tokens"}
+    for dialect in ALL:
         assert [name for name in RULES[dialect] if name not in elsewhere and (dialect, name) not in told] == []
 
 
@@ -181,7 +210,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize(("model", "refused"), MODELS)
-@pytest.mark.parametrize("dialect", BOTH)
+@pytest.mark.parametrize("dialect", ALL)
 def test_models_names_are_told_and_never_sent(dialect: Dialect, model: str, refused: bool | None) -> None:
     call = read(dialect, model=model)
     assert call.model_asked == model
@@ -221,7 +250,7 @@ def test_a_plain_server_gets_nothing_that_only_openrouter_knows() -> None:
 
 
 @given(
-    st.sampled_from(BOTH),
+    st.sampled_from(ALL),
     st.dictionaries(
         st.sampled_from(sorted({name for rules in RULES.values() for name in rules} | {"unheard_of", "N", "model "})),
         st.recursive(
@@ -238,7 +267,7 @@ def test_no_smuggled_value_ever_reaches_the_wire(dialect: Dialect, fields: dict[
         for name, value in fields.items()
         if name not in RULES[dialect] or RULES[dialect][name].fate is not Fate.PASS
     }
-    for name in ("model", "max_tokens", "max_completion_tokens"):
+    for name in ("model", "max_tokens", "max_completion_tokens", "max_output_tokens"):
         doors.pop(name, None)
     out = sent(dialect, Rewrite("acme/one", 500, openrouter=openrouter), **doors)
     assert MARK not in json.dumps(out)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.core.dialects import replies, sse
+from agentd.core.dialects import grammar, replies, sse
 from agentd.core.dialects.grammar import ReplyFacts
 from agentd.core.types.calls import Dialect
 from agentd.core.types.receipts import Ending
@@ -40,7 +40,7 @@ from core.dialects.reply_talk import (
     machine,
     run,
 )
-from core.dialects.talk import CHAT, MESSAGES, Json, body
+from core.dialects.talk import Json, body_of
 
 C, M = Dialect.CHAT, Dialect.MESSAGES
 
@@ -237,7 +237,8 @@ def test_no_bytes_break_a_machine(dialect: Dialect, stream: bool, chunks: list[b
     assert len(out) <= sum(map(len, chunks)) + 2
 
 
-def test_both_grammars_make_new_machines() -> None:
-    for each in (CHAT, MESSAGES):
-        asked = each.read(body(stream=True))
-        assert each.reader(asked) is not each.reader(asked)
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_each_call_gets_a_machine_of_its_own(dialect: Dialect) -> None:
+    each = grammar(dialect)
+    asked = each.read(body_of(dialect, stream=True))
+    assert each.reader(asked) is not each.reader(asked)

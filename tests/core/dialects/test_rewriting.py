@@ -116,18 +116,19 @@ KEPT = [
     st.dictionaries(st.sampled_from(KEPT), VALUES),
     st.sampled_from([None, 1, "\t"]),
     st.booleans(),
-    st.permutations(["model", "messages", "max_tokens", "user", "provider", "unheard_of"]),
+    st.permutations(["model", "messages", "input", "max_tokens", "user", "provider", "unheard_of"]),
     st.text(),
 )
 def test_values_that_agentd_does_not_own_keep_bytes_and_order(
     dialect: Dialect, kept: Json, indent: int | str | None, escaped: bool, own: list[str], words: str
 ) -> None:
-    fields = {"model": "m", "messages": [user(words)], "max_tokens": 9, "user": "me", "provider": {}, "unheard_of": 1}
+    talk = [user(words)]
+    fields = {"model": "m", "messages": talk, "input": talk, "max_tokens": 9, "user": "me", "provider": {}, "unheard_of": 1}
     value = {**kept, **{name: fields[name] for name in own}}
     raw = json.dumps(value, indent=indent, ensure_ascii=escaped).encode()
     call = grammar(dialect).read(raw)
     before, after = splice.members(raw), splice.members(grammar(dialect).rewrite(call, FULL))
-    for name in {"messages", *kept} & set(after):
+    for name in {"messages", "input", *kept} & set(after):
         assert after[name] == before[name]
     assert [name for name in after if name in before] == [name for name in before if name in after]
     assert b"unheard_of" not in b"".join(name.encode() for name in after)

@@ -10,13 +10,13 @@ from agentd.core.dialects.grammar import Rewrite
 from agentd.core.dialects.tools import MAX_TOOLS
 from agentd.core.types.calls import Dialect
 from agentd.core.types.errors import Unreadable
-from core.dialects.talk import CHAT, MESSAGES, Json, body, chat, function, tool, user
+from core.dialects.talk import CHAT, MESSAGES, Json, body, body_of, chat, function, named, namespace, own_tool, responses, sent, tool, user
 
 ROUTER = Rewrite("acme/one", 500, openrouter=True)
 
 
 def own(dialect: Dialect, name: str = "mine") -> Json:
-    return function(name) if dialect is Dialect.CHAT else tool(name)
+    return own_tool(dialect, name)
 
 
 # dialect, tool, told as: None passes, False removed, True refused
@@ -46,9 +46,21 @@ KINDS: list[tuple[str, Json, bool | None]] = [
     ],
     *[
         (where, {"type": kind}, True)
-        for where in ("chat", "messages")
+        for where in ("chat", "messages", "responses")
         for kind in ("openrouter:advisor", "openrouter:web_search", "openrouter:bash")
     ],
+    ("responses", named("exec"), None),
+    ("responses", named("exec", "custom"), None),
+    ("responses", {**named("exec"), "defer_loading": True}, None),
+    *[
+        ("responses", {"type": kind, "name": "n"}, False)
+        for kind in ("web_search", "web_search_preview_2025_03_11", "file_search", "code_interpreter", "image_generation")
+    ],
+    *[
+        ("responses", {"type": kind}, False)
+        for kind in ("computer_use_preview", "shell", "apply_patch", "tool_search", "programmatic_tool_calling", "")
+    ],
+    ("responses", {"type": "mcp", "server_url": "https://x.test"}, True),
     ("chat", {"type": "mcp", "server_url": "https://x.test"}, True),
     ("messages", {"type": "mcp_toolset", "mcp_server_name": "x"}, True),
 ]
@@ -59,7 +71,7 @@ KINDS: list[tuple[str, Json, bool | None]] = [
 )
 def test_kinds(where: str, entry: Json, refused: bool | None) -> None:
     dialect = Dialect(where)
-    call = grammar(dialect).read(body(tools=[own(dialect), entry]))
+    call = grammar(dialect).read(body_of(dialect, tools=[own(dialect), entry]))
     told = [] if refused is None else [("tools[1].type", str(entry["type"]), refused)]
     assert [(one.where, one.what, one.refused) for one in call.smuggled] == told
     assert call.shape.tools == (("mine", "exec") if refused is None else ("mine",))
@@ -76,8 +88,9 @@ def test_tools_that_stay_keep_their_bytes() -> None:
 
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_with_the_last_tool_go_its_options(dialect: Dialect) -> None:
-    choice = "auto" if dialect is Dialect.CHAT else {"type": "auto"}
-    call = grammar(dialect).read(body(tools=[{"type": "web_search_20250305", "name": "w"}], tool_choice=choice))
+    choice = {"type": "auto"} if dialect is Dialect.MESSAGES else "auto"
+    tools = [{"type": "web_search_20250305", "name": "w"}]
+    call = grammar(dialect).read(body_of(dialect, tools=tools, tool_choice=choice))
     out = json.loads(grammar(dialect).rewrite(call, ROUTER))
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & set(out)
     assert call.shape.tools == ()
@@ -103,6 +116,15 @@ CHOICES: list[tuple[str, Any, str | None]] = [
     ("chat", {"type": "openrouter:advisor"}, "openrouter:advisor"),
     ("chat", {"type": "mcp", "server_label": "x"}, "mcp"),
     ("chat", {"type": "allowed_tools", "allowed_tools": {"tools": [function("mine"), {"type": "mcp"}]}}, "mcp"),
+    ("responses", "required", None),
+    ("responses", {"type": "function", "name": "mine"}, None),
+    ("responses", {"type": "custom", "name": "mine"}, None),
+    ("responses", {"type": "local_shell"}, None),
+    ("responses", {"type": "allowed_tools", "mode": "auto", "tools": [named("mine")]}, None),
+    ("responses", {"type": "allowed_tools", "mode": "auto", "tools": [named("mine"), {"type": "mcp"}]}, "mcp"),
+    ("responses", {"type": "web_search_preview"}, "web_search_preview"),
+    ("responses", {"type": "mcp", "server_label": "x"}, "mcp"),
+    ("responses", {"type": "shell"}, "shell"),
     ("messages", {"type": "auto"}, None),
     ("messages", {"type": "any", "disable_parallel_tool_use": True}, None),
     ("messages", {"type": "none"}, None),
@@ -116,7 +138,7 @@ CHOICES: list[tuple[str, Any, str | None]] = [
 def test_choices_cannot_force_what_may_not_be_offered(where: str, choice: Any, refused: str | None) -> None:
     dialect = Dialect(where)
     call = grammar(dialect).read(
-        body(tools=[own(dialect), {"type": "web_search_2025", "name": "web_search"}], tool_choice=choice)
+        body_of(dialect, tools=[own(dialect), {"type": "web_search_2025", "name": "web_search"}], tool_choice=choice)
     )
     found = [(one.where, one.what, one.refused) for one in call.smuggled if one.where == "tool_choice"]
     assert found == ([("tool_choice", refused, True)] if refused else [])
@@ -137,6 +159,10 @@ BAD: list[tuple[str, Json, str]] = [
     ("chat", {"tools": [{"type": "function", "function": "x"}]}, "tools[0].name must be text"),
     ("messages", {"tools": [{"input_schema": {}}]}, "tools[0].name must be text"),
     ("messages", {"tools": [{"type": 7}]}, "tools[0].type must be text"),
+    ("responses", {"tools": [{"name": "x"}]}, "tools[0].type must be text"),
+    ("responses", {"tools": [{"type": "function", "function": {"name": "x"}}]}, "tools[0].name must be text"),
+    ("responses", {"tools": [{"type": "namespace", "tools": []}]}, "tools[0].name must be text"),
+    ("responses", {"tools": [{"type": "local_shell", "name": 7}]}, "tools[0].name must be text"),
     ("chat", {"tool_choice": 7}, "tool_choice must be"),
     ("chat", {"tool_choice": {"name": "x"}}, "tool_choice must be"),
     ("chat", {"tool_choice": {"type": "allowed_tools", "tools": [7]}}, "tool_choice must be"),
@@ -146,19 +172,47 @@ BAD: list[tuple[str, Json, str]] = [
 @pytest.mark.parametrize(("where", "fields", "said"), BAD)
 def test_tools_without_their_form_are_refused_by_place(where: str, fields: Json, said: str) -> None:
     with pytest.raises(Unreadable) as caught:
-        grammar(Dialect(where)).read(body(**fields))
+        grammar(Dialect(where)).read(body_of(Dialect(where), **fields))
     assert caught.value.code == "request.shape"
     assert said in caught.value.message
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_thousands_of_tools_are_too_many(dialect: Dialect) -> None:
-    assert len(grammar(dialect).read(body(tools=[own(dialect)] * MAX_TOOLS)).shape.tools) == MAX_TOOLS
+    assert len(grammar(dialect).read(body_of(dialect, tools=[own(dialect)] * MAX_TOOLS)).shape.tools) == MAX_TOOLS
     with pytest.raises(Unreadable) as caught:
-        grammar(dialect).read(body(tools=[own(dialect)] * 10_000))
+        grammar(dialect).read(body_of(dialect, tools=[own(dialect)] * 10_000))
     assert caught.value.code == "tools.too_many"
     assert "10000 tools, more than 2048" in caught.value.message
     assert caught.value.hint
+
+
+def test_the_agents_own_shell_needs_no_name() -> None:
+    call = responses(tools=[{"type": "local_shell"}, {"type": "web_search"}])
+    assert (call.shape.tools, [one.where for one in call.smuggled]) == (("local_shell",), ["tools[1].type"])
+    assert sent(call)["tools"] == [{"type": "local_shell"}]
+
+
+SPACES: list[tuple[Json, tuple[str, ...], list[str]]] = [
+    (namespace("team", named("ask"), named("tell", "custom")), ("team.ask", "team.tell"), []),
+    (namespace("team", named("ask"), {"type": "web_search"}), ("team.ask",), ["tools[1].tools[1].type"]),
+    (namespace("team", {"type": "mcp", "name": "x"}), ("team.x",), ["tools[1].tools[0].type"]),
+    (namespace("a", namespace("b", {"type": "openrouter:bash"})), ("a.b",), ["tools[1].tools[0].tools[0].type"]),
+    ({"type": "namespace", "name": "team", "tools": [7, {"type": "function"}, named("")]}, ("team.",), []),
+    ({"type": "namespace", "name": "team", "tools": "x"}, (), []),
+    ({"type": "namespace", "name": "team"}, (), []),
+]
+
+
+@pytest.mark.parametrize(("entry", "names", "found"), SPACES)
+def test_tools_of_a_namespace_are_judged_and_told_behind_its_name(
+    entry: Json, names: tuple[str, ...], found: list[str]
+) -> None:
+    call = responses(tools=[named("mine"), entry])
+    assert call.shape.tools == ("mine", *names)
+    assert [one.where for one in call.smuggled] == found
+    assert all(one.refused for one in call.smuggled)
+    assert sent(call)["tools"][1] == entry
 
 
 INSIDE: list[tuple[str, Json, list[str]]] = [
@@ -177,6 +231,11 @@ INSIDE: list[tuple[str, Json, list[str]]] = [
         user({"type": "tool_addition", "tool": {"type": "mcp_toolset"}}),
         ["messages[1].content[0].tool[0].type"],
     ),
+    (
+        "responses",
+        {"type": "additional_tools", "role": "developer", "tools": [named("a"), namespace("b", {"type": "shell"})]},
+        ["input[1].tools[1].tools[0].type"],
+    ),
     ("messages", user({"type": "tool_addition", "tools": [tool("later")]}), []),
     ("messages", user({"type": "tool_addition", "tools": "later", "tool": 7}), []),
 ]
@@ -184,6 +243,6 @@ INSIDE: list[tuple[str, Json, list[str]]] = [
 
 @pytest.mark.parametrize(("where", "message", "found"), INSIDE)
 def test_definitions_inside_messages_are_refused(where: str, message: Json, found: list[str]) -> None:
-    call = grammar(Dialect(where)).read(body([user("q"), message]))
+    call = grammar(Dialect(where)).read(body_of(Dialect(where), [user("q"), message]))
     assert [one.where for one in call.smuggled] == found
     assert all(one.refused for one in call.smuggled)

@@ -1,4 +1,4 @@
-"""Which tier is asked for, which bounds hold, which models may serve, which accounts pay."""
+"""Tier, model and accounts on their own; what a verdict makes of them is in `test_decide`."""
 
 from dataclasses import replace
 
@@ -9,62 +9,106 @@ from agentd.core.policy.facts import Memory
 from agentd.core.policy.model import account_name, accounts, candidates, ceiling_of, choose_tier, tier_asked
 from agentd.core.types.calls import Shape
 from agentd.core.types.classes import Classified, Stage
-from builders import call, facts, policy, request
+from builders import PRICES, call, facts, policy, request, task
 
 POLICY = policy()
-MAIN = POLICY.agents["main"]
-ROUTINE = Classified("routine", Stage.ABSTAINED, "test")
+ECONOMY = POLICY.tiers["economy"]
+
+
+def budget(name: str, scope: s.Scope, of: str | None = None) -> s.Budget:
+    return s.Budget(name, "ops", scope, s.Window.DAY, of, limit=1)
 
 
 @pytest.mark.parametrize(
-    ("model", "header", "asked"),
+    ("scope", "of", "account"),
     [
-        ("agentd", None, None),
-        ("top/one", None, "frontier"),
-        ("top/one", "economy", "economy"),  # the header is more explicit than a name
-        ("top/one", "nonsense", "frontier"),
-        ("unknown/model", None, None),
+        (s.Scope.BOX, None, "box"),
+        (s.Scope.AGENT, None, "agent:main"),
+        (s.Scope.AGENT, "main", "agent:main"),
+        (s.Scope.AGENT, "other", None),
+        (s.Scope.CLASS, "routine", "class:routine"),
+        (s.Scope.CLASS, "analysis", None),
+        (s.Scope.TIER, "economy", "tier:economy"),
+        (s.Scope.TIER, "frontier", None),
+        (s.Scope.SESSION, None, "session:s1"),
     ],
 )
-def test_what_is_asked_for(model: str, header: str | None, asked: str | None) -> None:
-    assert tier_asked(POLICY, request(call(model=model), tier=header)) == asked
+def test_a_call_counts_towards_the_budgets_of_what_it_is(scope: s.Scope, of: str | None, account: str | None) -> None:
+    made = budget("b", scope, of)
+    charged = accounts((made,), "main", "routine", "economy", "s1")
+    assert charged == ([] if account is None else [(made, account)])
+
+
+def test_accounts_keep_the_order_of_the_policy() -> None:
+    made = (budget("one", s.Scope.SESSION), budget("two", s.Scope.BOX), budget("three", s.Scope.TIER, "economy"))
+    assert [each.name for each, _ in accounts(made, "main", "routine", "economy", "s1")] == ["one", "two", "three"]
+
+
+def test_one_account_of_the_box_whatever_the_name() -> None:
+    assert account_name(s.Scope.BOX, "") == account_name(s.Scope.BOX, "anything") == "box"
 
 
 @pytest.mark.parametrize(
-    ("class_ceiling", "agent_ceiling", "both"),
-    [("frontier", "economy", "economy"), ("economy", "frontier", "economy"), ("standard", "standard", "standard")],
+    ("tier", "model", "asked"),
+    [("frontier", "", "frontier"), ("nowhere", "", None), (None, "middle/one", "standard"), (None, "unknown", None)],
 )
-def test_the_lower_ceiling_holds(class_ceiling: str, agent_ceiling: str, both: str) -> None:
-    task = replace(POLICY.classes["routine"], ceiling=class_ceiling)
-    assert ceiling_of(POLICY, replace(MAIN, ceiling=agent_ceiling), task).name == both
+def test_a_tier_is_asked_for_by_header_or_by_a_model_of_it(tier: str | None, model: str, asked: str | None) -> None:
+    assert tier_asked(POLICY, request(call(model=model), tier=tier)) == asked
 
 
-def test_a_choice_says_what_was_asked_and_why_it_is_not_that() -> None:
-    choice = choose_tier(POLICY, MAIN, request(tier="frontier"), ROUTINE, facts())
-    assert (choice.tier.name, choice.asked, choice.code) == ("economy", "frontier", "tier.capped")
-    assert "frontier was asked for" in choice.why
+def test_the_header_counts_before_the_model() -> None:
+    assert tier_asked(POLICY, request(call(model="middle/one"), tier="frontier")) == "frontier"
 
 
-def test_each_model_that_cannot_serve_has_its_reason() -> None:
-    tier = POLICY.tiers["economy"]
-    fit, unfit = candidates(POLICY, tier, request(), facts(without=frozenset({"small/one"}), prices={}))
-    assert fit == []
-    assert unfit == ["small/one: it just failed", "small/two: it has no price"]
+@pytest.mark.parametrize(
+    ("agents", "classs", "least"), [("economy", "frontier", "economy"), ("frontier", "standard", "standard")]
+)
+def test_the_ceiling_is_the_lower_of_agent_and_class(agents: str, classs: str, least: str) -> None:
+    agent = replace(POLICY.agents["main"], ceiling=agents)
+    assert ceiling_of(POLICY, agent, task("t", "economy", classs)).name == least
 
 
-def test_a_loops_model_comes_first() -> None:
-    loop = request(call(shape=Shape(provider_state=True)))
+def test_models_stand_in_the_order_of_the_policy() -> None:
+    fit, unfit = candidates(POLICY, ECONOMY, request(), facts())
+    assert [model.id for model in fit] == ["small/one", "small/two"]
+    assert unfit == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "why"),
+    [
+        ({"without": frozenset({"small/one"})}, "small/one: it just failed"),
+        (
+            {"prices": {name: price for name, price in PRICES.items() if name != "small/one"}},
+            "small/one: it has no price",
+        ),
+    ],
+)
+def test_a_model_that_cannot_serve_is_passed_over_and_says_why(missing: dict[str, object], why: str) -> None:
+    fit, unfit = candidates(POLICY, ECONOMY, request(), facts(**missing))
+    assert ([model.id for model in fit], unfit) == (["small/two"], [why])
+
+
+def test_an_open_loop_takes_its_own_model_first_if_that_can_serve() -> None:
+    loop = request(call(shape=Shape(continuation=True)))
     memory = Memory("routine", "economy", "small/two", "or")
-    fit, _ = candidates(POLICY, POLICY.tiers["economy"], loop, facts(memory=memory))
+    fit, _ = candidates(POLICY, ECONOMY, loop, facts(memory=memory))
     assert [model.id for model in fit] == ["small/two", "small/one"]
-    fit, _ = candidates(POLICY, POLICY.tiers["economy"], request(), facts(memory=memory))
+    fit, _ = candidates(POLICY, ECONOMY, loop, facts(memory=memory, without=frozenset({"small/two"})))
+    assert [model.id for model in fit] == ["small/one"]
+
+
+def test_a_fresh_turn_does_not_inherit_the_model() -> None:
+    memory = Memory("routine", "economy", "small/two", "or")
+    fit, _ = candidates(POLICY, ECONOMY, request(call("hello")), facts(memory=memory))
     assert [model.id for model in fit] == ["small/one", "small/two"]
 
 
-def test_every_scope_has_its_account() -> None:
-    made = tuple(s.Budget(scope.value, "ops", scope, s.Window.DAY) for scope in s.Scope)
-    names = [name for _, name in accounts(made, "main", "routine", "economy", "s1")]
-    assert names == ["box", "agent:main", "class:routine", "tier:economy", "session:s1"]
-    other = replace(made[1], of="other")
-    assert accounts((other,), "main", "routine", "economy", "s1") == []
-    assert account_name(s.Scope.BOX, "whatever") == "box"
+@pytest.mark.parametrize(("stage", "kept"), [(Stage.CONTINUATION, "tier.kept"), (Stage.LANE, "tier.kept")])
+def test_a_loop_keeps_its_tier_however_its_class_was_found(stage: Stage, kept: str) -> None:
+    loop = request(call(shape=Shape(continuation=True)), tier="economy")
+    memory = Memory("implementation", "frontier", "top/one", "or")
+    choice = choose_tier(
+        POLICY, POLICY.agents["main"], loop, Classified("implementation", stage, ""), facts(memory=memory)
+    )
+    assert (choice.tier.name, choice.code, choice.escalation) == ("frontier", kept, None)
