@@ -1,0 +1,416 @@
+"""Everything wrong that a caller can send, through real sockets: each gets a typed error in its dialect's shape and a line in the
+record; nothing is lost, nothing kept, and nobody else is delayed: after each, and meanwhile, a normal call is answered.
+"""
+
+import json
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.stage import ASKS, PATHS
+from harness import daemon as daemons
+from harness.http import TIMEOUT_S, Reply, UnixConnection
+
+MESSAGES = b'"messages":[{"role":"user","content":"hello"}]'
+GOOD = b'{"model":"chat","max_tokens":50,' + MESSAGES + b"}"
+MIB = 1 << 20
+EACH = pytest.mark.parametrize("dialect", PATHS)
+
+BODIES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "json.malformed"),
+    "half": (b'{"model":', "json.malformed"),
+    "two": (GOOD + GOOD, "json.malformed"),
+    "no object": (b"[1]", "json.not_object"),
+    "null": (b"null", "json.not_object"),
+    "duplicate key": (b'{"model":"a","model":"b",' + MESSAGES + b"}", "json.duplicate_key"),
+    "NaN": (b'{"temperature":NaN,' + MESSAGES + b"}", "json.number"),
+    "Infinity": (b'{"temperature":-Infinity,' + MESSAGES + b"}", "json.number"),
+    "beyond floats": (b'{"temperature":1e999,' + MESSAGES + b"}", "json.number"),
+    "huge number": (b'{"max_tokens":' + b"9" * 5000 + b"," + MESSAGES + b"}", "json.number"),
+    "negative cap": (b'{"max_tokens":-5,' + MESSAGES + b"}", "request.shape"),
+    "deep": (b'{"messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "json.too_deep"),
+    "deep objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "json.too_deep"),
+    "NUL": (b'{"a":"\0",' + MESSAGES + b"}", "json.nul"),
+    "half a surrogate pair": (b'{"messages":[{"role":"user","content":"\\ud800"}]}', "json.surrogate"),
+    "no UTF-8": (b'{"messages":[{"role":"user","content":"\xff"}]}', "json.encoding"),
+    "no messages": (b"{}", "request.shape"),
+    "messages of null": (b'{"messages":[null]}', "request.shape"),
+    "model of numbers": (b'{"model":5,' + MESSAGES + b"}", "request.shape"),
+    "10,000 tools": (
+        json.dumps({"tools": [{"name": f"t{n}"} for n in range(10_000)]}).encode()[:-1] + b"," + MESSAGES + b"}",
+        "tools.too_many",
+    ),
+}
+
+ROUTES = [
+    ("GET", "/v1/nothing", 404),
+    ("POST", "/v1/embeddings", 404),
+    ("GET", "/../../etc/passwd", 404),
+    ("GET", "/operator/v1/status", 404),
+    ("POST", "/v1/models", 405),
+    ("GET", "/v1/chat/completions", 405),
+    ("PUT", "/v1/messages", 405),
+    ("OPTIONS", "/v1/messages", 405),
+    ("TRACE", "/", 405),
+]
+
+SECRET = b"sk-or-v1-do-not-keep-this"
+UNREADABLE = {
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\n\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "unknown method": b"FOO /v1/messages " + SECRET + b" HTTP/1.1\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+    "length and chunks": b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\n",
+    "negative length": b"POST / HTTP/1.1\r\nContent-Length: -6\r\n\r\n",
+    "long header": b"GET / HTTP/1.1\r\nAuthorization: Bearer " + SECRET * 1000 + b"\r\n\r\n",
+    "many headers": b"GET / HTTP/1.1\r\n" + b"".join(b"X%d: a\r\n" % n for n in range(5000)) + b"\r\n",
+    "no chunk": b"POST /v1/messages HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + SECRET + b"\r\n",
+    "more after the end": b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" + SECRET + b"\r\n\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[daemons.Daemon]:
+    """One for all; when they are through, its log tells of no fault of its own and no call is left open."""
+    made = daemons.start()
+    yield made
+    until_idle(made)
+    said = made.said()
+    made.stop()
+    sys.stderr.write(said)
+    daemons.discard(made)
+    assert "Traceback" not in said
+    assert "ERROR" not in said
+
+
+@pytest.fixture
+def others(daemon: daemons.Daemon) -> Iterator[None]:
+    """Somebody else's call is answered afterwards."""
+    yield
+    assert daemon.ask("POST", PATHS["chat"], GOOD).status == 200
+
+
+pytestmark = pytest.mark.usefixtures("others")
+
+
+def until_idle(daemon: daemons.Daemon) -> None:
+    """Ask until no call is under way."""
+    for _ in range(ASKS):
+        if daemon.operate("GET", "/operator/v1/status").json()["in_flight"] == 0:
+            return
+    raise AssertionError("calls are still under way")
+
+
+def newest(daemon: daemons.Daemon) -> dict[str, Any]:
+    """The newest row of the record."""
+    row: dict[str, Any] = daemon.operate("GET", "/operator/v1/logs?limit=1").json()["rows"][-1]
+    return row
+
+
+def head_of(dialect: str, length: int, *more: str) -> bytes:
+    lines = [f"POST {PATHS[dialect]} HTTP/1.1", "Host: agentd", f"Content-Length: {length}", *more, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+@contextmanager
+def line_to(daemon: daemons.Daemon) -> Iterator[socket.socket]:
+    """A raw connection."""
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(TIMEOUT_S)
+        raw.connect(str(daemon.agent_socket))
+        yield raw
+
+
+def rest_of(raw: socket.socket) -> bytes:
+    """All that still comes, until the other side closes."""
+    got = b""
+    while piece := raw.recv(65536):
+        got += piece
+    return got
+
+
+def first_of(raw: socket.socket) -> Reply:
+    """The next answer, without waiting for the end of the connection."""
+    got = b""
+    while not got.endswith(b"}"):
+        piece = raw.recv(65536)
+        assert piece, got
+        got += piece
+    return replies_in(got)[0]
+
+
+def replies_in(stream: bytes) -> list[Reply]:
+    """The answers on a connection."""
+    found = []
+    while stream:
+        head, _, stream = stream.partition(b"\r\n\r\n")
+        first, *rows = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (row.partition(": ") for row in rows)}
+        length = int(headers["content-length"])
+        found.append(Reply(int(first.split()[1]), headers, stream[:length]))
+        stream = stream[length:]
+    return found
+
+
+def talk(daemon: daemons.Daemon, said: bytes, *, hang_up: bool = False) -> list[Reply]:
+    """Say bytes, and read the answers until the connection ends."""
+    with line_to(daemon) as raw:
+        try:
+            raw.sendall(said)
+        except ConnectionError:
+            pass  # refused before it was all read; the answer is there
+        if hang_up:
+            raw.shutdown(socket.SHUT_WR)
+        return replies_in(rest_of(raw))
+
+
+def told(dialect: str, reply: Reply) -> dict[str, Any]:
+    """agentd's part of a refusal in the dialect's own shape, whose text and header name the decision."""
+    said = reply.json()
+    part: dict[str, Any] = said["error"]["metadata"] if dialect == "chat" else said["agentd"]
+    assert said["error"]["message"].endswith(f"Decision: {part['decision']}")
+    assert reply.headers["x-agentd-decision"] == part["decision"]
+    if dialect == "chat":
+        assert said["error"]["code"] == reply.status or reply.status == 405
+    else:
+        assert said["type"] == "error"
+    return part
+
+
+def check(daemon: daemons.Daemon, dialect: str, reply: Reply, status: int, code: str) -> None:
+    """A refusal is in shape, and the newest line says the same."""
+    part = told(dialect, reply)
+    row = newest(daemon)
+    assert (reply.status, part["code"]) == (status, code)
+    assert (f"d-{row['seq']}", row["verdict"], row["code"]) == (part["decision"], "deny", code)
+    assert row["caller"]["pid"] > 0
+
+
+@EACH
+@pytest.mark.parametrize(("body", "code"), BODIES.values(), ids=BODIES.keys())
+def test_a_body_that_cannot_be_read(daemon: daemons.Daemon, dialect: str, body: bytes, code: str) -> None:
+    reply = daemon.ask("POST", PATHS[dialect], body)
+    check(daemon, dialect, reply, 400, code)
+
+
+@EACH
+@pytest.mark.parametrize("text", [b"a\\u0000b", b"\\ud83d\\ude00", b"  ", b"\\u202e"])
+def test_odd_text_that_can_be_read_is_answered(daemon: daemons.Daemon, dialect: str, text: bytes) -> None:
+    body = b'{"max_tokens":99999999999999999999999999,"messages":[{"role":"user","content":"x%b"}]}' % text
+    assert daemon.ask("POST", PATHS[dialect], body).status == 200
+
+
+@pytest.mark.parametrize(("method", "target", "status"), ROUTES)
+def test_what_is_not_served(daemon: daemons.Daemon, method: str, target: str, status: int) -> None:
+    dialect = "messages" if "messages" in target else "chat"
+    reply = daemon.ask(method, target, b"{}" if method == "POST" else None)
+    check(daemon, dialect, reply, status, "request.unknown_route")
+    assert ("allow" in reply.headers) is (status == 405)
+
+
+@pytest.mark.parametrize("said", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_bytes_that_are_no_request(daemon: daemons.Daemon, said: bytes) -> None:
+    (reply,) = talk(daemon, said)
+    check(daemon, "chat", reply, 400, "request.bad_http")
+    assert SECRET not in reply.body
+    assert SECRET.decode() not in json.dumps(newest(daemon))
+
+
+def test_an_encoded_body(daemon: daemons.Daemon) -> None:
+    (reply,) = talk(daemon, head_of("messages", 8, "Content-Encoding: gzip") + b"\x1f\x8b345678")
+    check(daemon, "messages", reply, 400, "request.encoding")
+
+
+def peak_kib(daemon: daemons.Daemon) -> int:
+    """The most memory that the daemon ever had."""
+    rows = Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith("VmHWM:"))
+
+
+@EACH
+def test_a_body_announced_as_too_large_is_not_read(daemon: daemons.Daemon, dialect: str) -> None:
+    before = peak_kib(daemon)
+    (reply,) = talk(daemon, head_of(dialect, 50 * MIB) + b"x" * 50 * MIB)
+    check(daemon, dialect, reply, 413, "request.too_large")
+    assert peak_kib(daemon) - before < 16 * 1024
+
+
+@EACH
+def test_a_body_that_grows_too_large_is_held_once(daemon: daemons.Daemon, dialect: str) -> None:
+    before = peak_kib(daemon)
+    head = head_of(dialect, 0, "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+    piece = b"100000\r\n" + b"x" * MIB + b"\r\n"
+    (reply,) = talk(daemon, head + piece * 50 + b"0\r\n\r\n")
+    check(daemon, dialect, reply, 413, "request.too_large")
+    assert peak_kib(daemon) - before < 64 * 1024
+
+
+def test_others_are_served_while_large_bodies_arrive(daemon: daemons.Daemon) -> None:
+    """Three clients are in the middle of large bodies; normal calls are answered before these are whole."""
+    with line_to(daemon) as one, line_to(daemon) as two, line_to(daemon) as three:
+        for raw in (one, two, three):
+            raw.sendall(head_of("chat", 20 * MIB) + b'{"a":"' + b"x" * 15 * MIB)
+        for dialect in PATHS:
+            assert daemon.ask("POST", PATHS[dialect], GOOD).status == 200
+
+
+def test_half_a_body_and_then_silence_from_a_half_closed_socket(daemon: daemons.Daemon) -> None:
+    (reply,) = talk(daemon, head_of("messages", 1000) + b'{"model"', hang_up=True)
+    check(daemon, "messages", reply, 400, "request.incomplete")
+
+
+@EACH
+def test_a_half_closed_socket_still_gets_its_answer(daemon: daemons.Daemon, dialect: str) -> None:
+    (reply,) = talk(daemon, head_of(dialect, len(GOOD), "Connection: close") + GOOD, hang_up=True)
+    assert reply.status == 200
+
+
+def test_pipelined_requests_are_answered_in_their_order(daemon: daemons.Daemon) -> None:
+    bad = head_of("chat", 1) + b"{"
+    good = head_of("chat", len(GOOD)) + GOOD
+    last = head_of("messages", len(GOOD), "Connection: close") + GOOD
+    replies = talk(daemon, good * 20 + bad + good * 20 + last)
+    assert [reply.status for reply in replies] == [200] * 20 + [400] + [200] * 21
+    decisions = [int(reply.headers["x-agentd-decision"].removeprefix("d-")) for reply in replies]
+    assert decisions == sorted(decisions)
+
+
+def count_of(daemon: daemons.Daemon, **wanted: Any) -> int:
+    """How many rows there are of a kind."""
+    rows = daemon.operate("GET", "/operator/v1/logs?limit=5000").json()["rows"]
+    return sum(all(row.get(name) == value for name, value in wanted.items()) for row in rows)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Ask until something has come about."""
+    for _ in range(ASKS):
+        if condition():
+            return
+    raise AssertionError("it did not come about")
+
+
+def test_a_client_that_vanishes_in_the_middle_of_its_body(daemon: daemons.Daemon) -> None:
+    before = count_of(daemon, code="request.incomplete")
+    with line_to(daemon) as raw:
+        raw.sendall(head_of("chat", 5000) + b'{"model"')
+    until(lambda: count_of(daemon, code="request.incomplete") == before + 1)
+
+
+@EACH
+def test_a_client_that_vanishes_in_the_middle_of_a_stream(daemon: daemons.Daemon, dialect: str) -> None:
+    before = count_of(daemon, status="client_gone")
+    text = "[[sim:slow 50]] [[sim:long 400]] a long story"
+    body = {"model": "chat", "stream": True, "max_tokens": 500, "messages": [{"role": "user", "content": text}]}
+    connection = UnixConnection(daemon.agent_socket)
+    connection.request("POST", PATHS[dialect], json.dumps(body))
+    answer = connection.getresponse()
+    assert answer.read1(100)
+    seq = int(answer.headers["x-agentd-decision"].removeprefix("d-"))
+    connection.close()
+    answer.close()
+    until(lambda: count_of(daemon, status="client_gone") == before + 1)
+    outcome = daemon.operate("GET", f"/operator/v1/explain/{seq}").json()["outcome"]
+    assert (outcome["status"], outcome["cost_nusd"]) == ("client_gone", None)
+
+
+def test_three_hundred_connections_at_once(daemon: daemons.Daemon) -> None:
+    """All open before the first asks; a third asks nonsense, a third leaves without its answer."""
+    connections = [UnixConnection(daemon.agent_socket) for _ in range(300)]
+    for connection in connections:
+        connection.connect()
+
+    def ask(number: int) -> int:
+        connection = connections[number]
+        body = b"{" if number % 3 == 1 else GOOD.replace(b"hello", b"hello %d" % number)
+        connection.request("POST", PATHS[("chat", "messages")[number % 2]], body)
+        status = 0 if number % 3 == 2 else connection.getresponse().status
+        connection.close()
+        return status
+
+    with ThreadPoolExecutor(50) as pool:
+        statuses = list(pool.map(ask, range(300)))
+    assert statuses == [(200, 400, 0)[number % 3] for number in range(300)]
+    until_idle(daemon)
+
+
+def test_slow_clients_are_told_so_and_keep_nobody_waiting(daemon: daemons.Daemon) -> None:
+    """The door's own clocks are ten seconds; all slow ones wait for them together."""
+    with line_to(daemon) as head, line_to(daemon) as body, line_to(daemon) as drip:
+        head.sendall(b"POST /v1/messages HTTP/1.1\r\nHost: ag")
+        body.sendall(head_of("messages", 1000) + b'{"model"')
+        drip.sendall(b"GET / HTTP/1.1\r\nX-Long: ")
+        stop = threading.Event()
+        dripping = threading.Thread(target=drip_into, args=(drip, stop))
+        dripping.start()
+        for dialect in PATHS:
+            assert daemon.ask("POST", PATHS[dialect], GOOD).status == 200
+        for raw, dialect in ((head, "chat"), (body, "messages"), (drip, "chat")):
+            reply = first_of(raw)
+            assert (reply.status, told(dialect, reply)["code"]) == (400, "request.too_slow")
+        stop.set()
+        dripping.join()
+    rows = daemon.operate("GET", "/operator/v1/logs?limit=10").json()["rows"]
+    assert [row["code"] for row in rows].count("request.too_slow") == 3
+
+
+def drip_into(raw: socket.socket, stop: threading.Event) -> None:
+    """A byte now and then, so that there is never a long silence."""
+    while not stop.wait(0.5):
+        try:
+            raw.sendall(b"x")
+        except OSError:
+            return
+
+
+STRANGER = [
+    ("POST", "/v1/chat/completions", GOOD),
+    ("POST", "/v1/messages", GOOD),
+    ("POST", "/v1/messages", b"{"),
+    ("POST", "/v1/messages/count_tokens", GOOD),
+    ("GET", "/v1/models", None),
+    ("GET", "/v1/models/chat", None),
+    ("POST", "/agentd/v1/escalations", b'{"class":"implementation","tier":"frontier","reason":"please"}'),
+    ("POST", "/agentd/v1/escalations", b"{"),
+    ("GET", "/v1/nothing", None),
+    ("PUT", "/v1/messages", None),
+]
+
+
+@pytest.fixture(scope="module")
+def strange() -> Iterator[daemons.Daemon]:
+    """A daemon whose policy knows nobody of this uid."""
+    lines = daemons.SHIPPED_POLICY.read_text().splitlines(keepends=True)
+    made = daemons.start("".join(line for line in lines if "uid: self" not in line))
+    yield made
+    daemons.discard(made)
+
+
+@pytest.mark.parametrize(("method", "target", "body"), STRANGER)
+def test_a_stranger_gets_one_answer_to_everything(
+    strange: daemons.Daemon, method: str, target: str, body: bytes | None
+) -> None:
+    dialect = "messages" if "messages" in target else "chat"
+    reply = strange.ask(method, target, body, {"X-Agentd-Agent": "main", "Authorization": "Bearer sk-main"})
+    check(strange, dialect, reply, 451 if dialect == "messages" else 400, "caller.unknown")
+    row = newest(strange)
+    assert (row["agent"], row["model"], row["tier"]) == (None, None, None)
+    for told_of in (b"gemini", b"economy", b"frontier", b"implementation"):
+        assert told_of not in reply.body
+
+
+def test_every_refusal_is_in_the_operators_log(daemon: daemons.Daemon) -> None:
+    codes = {line["code"] for line in daemon.lines("-n", "10000", "--verdict", "deny")}
+    assert {code for _, code in BODIES.values()} | {
+        "request.bad_http",
+        "request.too_large",
+        "request.too_slow",
+    } <= codes
+    done = daemon.ctl("audit", "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
