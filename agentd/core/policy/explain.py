@@ -133,7 +133,9 @@ def _who(case: _Case) -> Iterator[Row]:
         yield "agent", (str(case.line.get("agent") or "nobody that the policy knows")) + owner
     ids = [f"{key} {caller[key]}" for key in ("uid", "gid", "pid") if caller.get(key) is not None]
     yield from row("process", ", ".join(ids))
-    yield from row("came by", f"TCP, token {caller.get('token') or 'none'}" if caller.get("transport") == "tcp" else None)
+    yield from row(
+        "came by", f"TCP, token {caller.get('token') or 'none'}" if caller.get("transport") == "tcp" else None
+    )
     yield from row("unit", caller.get("unit"))
     yield from row("program", caller.get("exe"))
     yield from row("session", case.line.get("session"))

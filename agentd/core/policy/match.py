@@ -34,4 +34,6 @@ def holds(match: Match, peer: Peer) -> bool:
 
 def serves_tcp(agent: Agent) -> bool:
     """Whether any of an agent's matches can hold over TCP."""
-    return any(match.uid is not None and (match.gid, match.unit, match.exe) == (None, None, None) for match in agent.match)
+    return any(
+        match.uid is not None and (match.gid, match.unit, match.exe) == (None, None, None) for match in agent.match
+    )

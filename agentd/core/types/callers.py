@@ -8,7 +8,7 @@ Door = Literal["agent", "operator"]
 """Which socket the connection came in by."""
 
 Transport = Literal["unix", "tcp"]
-"""How it came in: by a Unix socket, whose peer the kernel knows as a process, or by loopback TCP, whose peer it knows as a user."""
+"""How it came in: by a Unix socket, whose peer the kernel knows as a process, or by loopback TCP: there it knows a user."""
 
 
 @dataclass(frozen=True, slots=True)

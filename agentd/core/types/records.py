@@ -19,7 +19,7 @@ class Kind(StrEnum):
     ESCALATION = "escalation"  # a grant asked for, given or refused
     POLICY = "policy"  # a version was loaded or refused
     KEY = "key"  # set, rotated, deleted: the name, never the value
-    TOKEN = "token"  # a local token was made, replaced or revoked: its digest, never itself
+    TOKEN = "token"  # noqa: S105 - a word. A local token was made, replaced or revoked: its digest, never itself
     HALT = "halt"
     RESUME = "resume"
     CHECKPOINT = "checkpoint"  # signed head
