@@ -8,15 +8,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from daemon.raw import first_of, head_of, line_to, talk
 from daemon.stage import ASKS, PATHS
 from harness import daemon as daemons
-from harness.http import TIMEOUT_S, Reply, UnixConnection
+from harness.http import Reply, UnixConnection
 
 MESSAGES = b'"messages":[{"role":"user","content":"hello"}]'
 GOOD = b'{"model":"chat","max_tokens":50,' + MESSAGES + b"}"
@@ -112,63 +112,6 @@ def newest(daemon: daemons.Daemon) -> dict[str, Any]:
     """The newest row of the record."""
     row: dict[str, Any] = daemon.operate("GET", "/operator/v1/logs?limit=1").json()["rows"][-1]
     return row
-
-
-def head_of(dialect: str, length: int, *more: str) -> bytes:
-    lines = [f"POST {PATHS[dialect]} HTTP/1.1", "Host: agentd", f"Content-Length: {length}", *more, "", ""]
-    return "\r\n".join(lines).encode()
-
-
-@contextmanager
-def line_to(daemon: daemons.Daemon) -> Iterator[socket.socket]:
-    """A raw connection."""
-    with socket.socket(socket.AF_UNIX) as raw:
-        raw.settimeout(TIMEOUT_S)
-        raw.connect(str(daemon.agent_socket))
-        yield raw
-
-
-def rest_of(raw: socket.socket) -> bytes:
-    """All that still comes, until the other side closes."""
-    got = b""
-    while piece := raw.recv(65536):
-        got += piece
-    return got
-
-
-def first_of(raw: socket.socket) -> Reply:
-    """The next answer, without waiting for the end of the connection."""
-    got = b""
-    while not got.endswith(b"}"):
-        piece = raw.recv(65536)
-        assert piece, got
-        got += piece
-    return replies_in(got)[0]
-
-
-def replies_in(stream: bytes) -> list[Reply]:
-    """The answers on a connection."""
-    found = []
-    while stream:
-        head, _, stream = stream.partition(b"\r\n\r\n")
-        first, *rows = head.decode().split("\r\n")
-        headers = {name.lower(): value for name, _, value in (row.partition(": ") for row in rows)}
-        length = int(headers["content-length"])
-        found.append(Reply(int(first.split()[1]), headers, stream[:length]))
-        stream = stream[length:]
-    return found
-
-
-def talk(daemon: daemons.Daemon, said: bytes, *, hang_up: bool = False) -> list[Reply]:
-    """Say bytes, and read the answers until the connection ends."""
-    with line_to(daemon) as raw:
-        try:
-            raw.sendall(said)
-        except ConnectionError:
-            pass  # refused before it was all read; the answer is there
-        if hang_up:
-            raw.shutdown(socket.SHUT_WR)
-        return replies_in(rest_of(raw))
 
 
 def told(dialect: str, reply: Reply) -> dict[str, Any]:
