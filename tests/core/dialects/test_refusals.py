@@ -8,13 +8,14 @@ import httpx2
 import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
+from openai.types.responses import ResponseFailedEvent
 
 from agentd.core.dialects import grammar
 from agentd.core.dialects.grammar import Refusal
 from agentd.core.dialects.refusals import MAX_WAIT_S, TABOO, WAIT_S
 from agentd.core.types.calls import Dialect
 from agentd.core.types.verdicts import Answer, Deny, Reason
-from core.dialects.talk import CHAT, MESSAGES, Json
+from core.dialects.talk import CHAT, MESSAGES, RESPONSES, Json, body_of
 
 REASON = Reason(
     "tier.above_ceiling",
@@ -43,6 +44,7 @@ FORMS = [
     (Answer.TOO_LARGE, 413, "invalid_request_error", 413, "request_too_large", None),
     (Answer.NOT_FOUND, 404, "not_found_error", 404, "not_found_error", None),
     (Answer.UNKNOWN, 400, "invalid_request_error", 451, "invalid_request_error", None),
+    (Answer.UNIDENTIFIED, 401, "invalid_request_error", 401, "authentication_error", None),
     (Answer.UNAVAILABLE, 503, "api_error", 503, "api_error", str(WAIT_S)),
 ]
 
@@ -79,9 +81,38 @@ def headers(wait: str | None) -> dict[str, str]:
     return known if wait is None else {**known, "Retry-After": wait}
 
 
+# answer, status, type, code, Retry-After
+RESPONSE_FORMS = [
+    (Answer.DENY, 400, "invalid_request_error", "invalid_prompt", None),
+    (Answer.BUDGET, 400, "invalid_request_error", "invalid_prompt", None),
+    (Answer.WAIT, 429, "rate_limit_error", "rate_limit_exceeded", str(WAIT_S)),
+    (Answer.INVALID, 400, "invalid_request_error", "invalid_prompt", None),
+    (Answer.TOO_LARGE, 400, "invalid_request_error", "invalid_prompt", None),
+    (Answer.NOT_FOUND, 404, "not_found_error", "not_found", None),
+    (Answer.UNKNOWN, 400, "invalid_request_error", "invalid_prompt", None),
+    (Answer.UNAVAILABLE, 429, "rate_limit_error", "rate_limit_exceeded", str(WAIT_S)),
+]
+
+
+def test_every_answer_has_a_row_for_responses() -> None:
+    assert {row[0] for row in RESPONSE_FORMS} == set(Answer)
+
+
+@pytest.mark.parametrize(("answer", "status", "kind", "code", "wait"), RESPONSE_FORMS)
+def test_responses(answer: Answer, status: int, kind: str, code: str, wait: str | None) -> None:
+    refusal = RESPONSES.refusal(Deny(REASON, answer), "d-41")
+    assert refusal.status == status
+    assert json.loads(refusal.body) == {
+        "error": {"message": TEXT, "type": kind, "param": None, "code": code, "metadata": TOLD}
+    }
+    assert dict(refusal.headers) == headers(wait)
+
+
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_no_status_that_makes_a_client_storm_or_leave(dialect: Dialect) -> None:
-    statuses = {grammar(dialect).refusal(Deny(REASON, answer), "d-1").status for answer in Answer}
+    """401 is for a missing local token alone: see the head of `refusals`."""
+    others = set(Answer) - {Answer.UNIDENTIFIED}
+    statuses = {grammar(dialect).refusal(Deny(REASON, answer), "d-1").status for answer in others}
     assert not statuses & {401, 403, 408, 409, 422, 500, 502, 504, 529}
 
 
@@ -152,12 +183,24 @@ def test_a_messages_stream_ends_in_an_error_event() -> None:
     assert event(raw)["agentd"] == TOLD
 
 
+def test_a_responses_stream_ends_in_a_response_that_failed() -> None:
+    raw = RESPONSES.stream_error(Deny(REASON, Answer.WAIT), "d-41")
+    assert raw.startswith(b"event: response.failed\ndata: ")
+    said = ResponseFailedEvent.model_validate(event(raw))
+    assert said.response.error is not None
+    assert (said.response.error.code, said.response.error.message) == ("rate_limit_exceeded", TEXT)
+    assert (said.response.status, event(raw)["response"]["agentd"]) == ("failed", TOLD)
+    assert b"[DONE]" not in raw
+    ended = event(RESPONSES.stream_error(Deny(REASON), ""))["response"]
+    assert (ended["id"], ended["error"]["code"]) == ("agentd", "invalid_prompt")
+
+
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_our_own_reader_knows_our_own_stream_error(dialect: Dialect) -> None:
     each = grammar(dialect)
-    reader = each.reader(each.read(b'{"messages": [{"role": "user", "content": "q"}], "stream": true}'))
+    reader = each.reader(each.read(body_of(dialect, stream=True)))
     assert reader.feed(each.stream_error(Deny(REASON, Answer.WAIT), "d-1")) == b""
-    assert reader.facts.error in ("429", "rate_limit_error")
+    assert reader.facts.error in ("429", "rate_limit_error", "rate_limit_exceeded")
 
 
 def client(library: Any, refusal: Refusal, base_url: str) -> Any:
@@ -175,6 +218,11 @@ def test_the_official_clients_show_our_words() -> None:
         speaker.chat.completions.create(**asked)
     assert TEXT in str(said.value)
     assert said.value.response.headers["x-agentd-decision"] == "d-41"
+    responses = client(openai.OpenAI, RESPONSES.refusal(Deny(REASON), "d-41"), "http://agentd/v1")
+    with responses as speaker, pytest.raises(openai.BadRequestError) as told:
+        speaker.responses.create(model="m", input="q")
+    assert TEXT in str(told.value)
+    assert told.value.code == "invalid_prompt"
     messages = client(anthropic.Anthropic, MESSAGES.refusal(Deny(REASON), "d-41"), "http://agentd")
     with messages as speaker, pytest.raises(anthropic.APIStatusError) as heard:
         speaker.messages.create(max_tokens=5, **asked)
