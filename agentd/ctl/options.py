@@ -44,9 +44,14 @@ def ask_options(command: Command) -> Command:
     return socket_option(json_option(command))
 
 
+def chosen_socket() -> str:
+    """The operator socket of the daemon that was chosen: by option, environment, or where it usually is."""
+    chosen = click.get_current_context().meta.get(STATE_KEY)
+    return str(chosen or os.environ.get(SOCKET_ENV) or default_socket())
+
+
 def client() -> "Client":
-    """The daemon that was chosen: by option, environment, or where it usually is."""
+    """The daemon that was chosen."""
     from agentd.ctl.client import Client  # noqa: PLC0415 - HTTP is imported when somebody asks something
 
-    chosen = click.get_current_context().meta.get(STATE_KEY)
-    return Client(chosen or os.environ.get(SOCKET_ENV) or default_socket())
+    return Client(chosen_socket())

@@ -1,0 +1,27 @@
+"""OpenClaw: a provider in its JSON configuration, and the default model of its agents."""
+
+from agentd.ctl.clients.edits import JsonKeys
+from agentd.ctl.clients.plan import Aim, Client, Plan
+
+CONTEXT, OUTPUT = 200_000, 8_000
+"""Tokens that it plans with; agentd's policy bounds what it gets."""
+
+
+def plan(aim: Aim) -> Plan:
+    """The provider `agentd`, speaking chat completions."""
+    model = {"id": aim.model, "name": aim.model, "contextWindow": CONTEXT, "maxTokens": OUTPUT}
+    provider = {
+        "baseUrl": f"{aim.door.url}/v1",
+        "apiKey": aim.door.token,
+        "api": "openai-completions",
+        "models": [model],
+    }
+    values = (
+        (("models", "providers", "agentd"), provider),
+        (("agents", "defaults", "model", "primary"), f"agentd/{aim.model}"),
+    )
+    file = JsonKeys(aim.home / ".openclaw/openclaw.json", 0o600, values)
+    return Plan((file,), "openclaw gateway restart", ("A running gateway reads it when it is restarted.",))
+
+
+CLIENT = Client("openclaw", "chat", True, plan)

@@ -1,0 +1,1 @@
+"""Putting agentd on a box as a service, and taking it off again."""
