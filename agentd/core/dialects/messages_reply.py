@@ -63,5 +63,5 @@ def _message(message: dict[str, Any], notes: Notes) -> None:
 
 def _block(place: object, block: object, notes: Notes) -> None:
     part = _object(block)
-    if part.get("type") in CALLS:
+    if name_of(part.get("type")) in CALLS:
         notes.called(place if isinstance(place, int) else part.get("name"), part.get("name"))

@@ -43,7 +43,9 @@ class Shape:
     """
 
     human_text: str = ""
-    wrapper: str | None = None  # wake-up texts known from clients: heartbeat, cron, exec_event, compaction, title, subagent
+    wrapper: str | None = (
+        None  # wake-up texts known from clients: heartbeat, cron, exec_event, compaction, title, subagent
+    )
     continuation: bool = False  # tool results follow the last human turn
     provider_state: bool = False  # signatures or encrypted reasoning that another model refuses
     turns: int = 0  # messages in all

@@ -139,6 +139,49 @@ MESSAGE = {
 }
 
 
+RESPONSE_USAGE = {
+    "input_tokens": 9120,
+    "input_tokens_details": {"cached_tokens": 8000, "cache_write_tokens": 512},
+    "output_tokens": 41,
+    "output_tokens_details": {"reasoning_tokens": 12},
+    "cost": 0.00137,
+}
+RESPONSE_COUNTED = Usage(9120, 41, 8000, 512, 12, cost=1_370_000)
+ROUTED = {
+    **ATTEMPTS,
+    "endpoints": {"available": [7, {"provider": "Beta", "selected": False}, {"provider": "Acme", "selected": True}]},
+}
+
+
+def response(status: str | None = "in_progress", **more: Any) -> Json:
+    """A response object."""
+    return {"id": "gen-1", "object": "response", "status": status, "model": "acme/one", "output": [], **more}
+
+
+def told(kind: str, status: str | None = "in_progress", **more: Any) -> bytes:
+    """A responses event that carries a response."""
+    return event(f"response.{kind}", response=response(status, **more))
+
+
+def item(kind: str, place: int | None, **more: Any) -> bytes:
+    """A responses event of an item: `kind` is the item's."""
+    return event("response.output_item.added", output_index=place, item={"type": kind, "id": f"i{place}", **more})
+
+
+CREATED = told("created", error=None, usage=None)
+SPOKEN = event("response.output_text.delta", output_index=0, content_index=0, delta="grüße 😀")
+FUNCTION = item("function_call", 1, name="exec", namespace=None, arguments="")
+CUSTOM = item("custom_tool_call", 2, name="patch", namespace="team", input="")
+SHELL = item("local_shell_call", 3, action={"type": "exec"})
+COMPLETED = told("completed", "completed", usage=RESPONSE_USAGE, error=None)
+INCOMPLETE = told("incomplete", "incomplete", usage=RESPONSE_USAGE, incomplete_details={"reason": "max_output_tokens"})
+FAILED = told("failed", "failed", usage=RESPONSE_USAGE, error={"code": "server_error", "message": "secret text"})
+
+
+def responses_facts(**more: Any) -> ReplyFacts:
+    return ReplyFacts(**{"model": "acme/one", "generation": "gen-1", **more})
+
+
 def check_stream(reader: ReplyMachine, events: list[bytes], kept: list[bytes], facts: ReplyFacts) -> None:
     """All events but the kept ones are forwarded, and say the facts, whichever way lines end."""
     out, heard, failed = run(reader, events)

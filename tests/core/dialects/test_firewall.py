@@ -134,7 +134,7 @@ ROWS: list[tuple[str, str, Any, str]] = [
     ("responses", "modalities", ["text"], "-"),
     ("responses", "image_config", {"a": MARK}, "refused"),
     ("responses", "client_metadata", {"a": MARK}, "dropped"),
-    ("responses", "messages", [MARK], "dropped"),
+    ("responses", "system", MARK, "dropped"),
     ("responses", "max_tokens", 5, "dropped"),
     ("responses", "context_management", [{"type": MARK}], "dropped"),
 ]  # fmt: skip

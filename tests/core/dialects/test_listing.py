@@ -5,7 +5,7 @@ import json
 from anthropic.types import ModelInfo
 from openai.types import Model
 
-from core.dialects.talk import CHAT, MESSAGES, Json
+from core.dialects.talk import CHAT, MESSAGES, RESPONSES, Json
 
 ENTRIES: list[Json] = [
     {"id": "acme/one", "name": "One", "created": 1_785_500_000, "context_length": 400_000, "max_output": 64_000},
@@ -46,6 +46,10 @@ def test_the_messages_list() -> None:
         "created_at": "2026-07-31T12:13:20Z",
     }
     assert (said["has_more"], said["first_id"], said["last_id"]) == (False, "acme/one", "cheap")
+
+
+def test_the_responses_list_is_the_chat_list() -> None:
+    assert RESPONSES.models(ENTRIES) == CHAT.models(ENTRIES)
 
 
 def test_empty_lists() -> None:

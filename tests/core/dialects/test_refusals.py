@@ -90,6 +90,7 @@ RESPONSE_FORMS = [
     (Answer.TOO_LARGE, 400, "invalid_request_error", "invalid_prompt", None),
     (Answer.NOT_FOUND, 404, "not_found_error", "not_found", None),
     (Answer.UNKNOWN, 400, "invalid_request_error", "invalid_prompt", None),
+    (Answer.UNIDENTIFIED, 401, "invalid_request_error", "invalid_api_key", None),
     (Answer.UNAVAILABLE, 429, "rate_limit_error", "rate_limit_exceeded", str(WAIT_S)),
 ]
 

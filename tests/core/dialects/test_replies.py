@@ -17,17 +17,24 @@ from core.dialects.reply_talk import (
     ANSWER,
     BLOCK,
     COMMENT,
+    COMPLETED,
     COUNTED,
+    CREATED,
+    CUSTOM,
     DONE,
     END,
     ERROR_BODY,
+    FAILED,
+    FUNCTION,
     HELLO,
+    INCOMPLETE,
     LAST,
     LATE_NULLS,
     MESSAGE,
     METER,
     METER_WITH_CHOICE,
     PING,
+    SPOKEN,
     START,
     STOP,
     TOOL,
@@ -38,11 +45,12 @@ from core.dialects.reply_talk import (
     delta,
     event,
     machine,
+    response,
     run,
 )
 from core.dialects.talk import Json, body_of
 
-C, M = Dialect.CHAT, Dialect.MESSAGES
+C, M, R = Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES
 
 
 def test_usage_behind_an_error_is_still_heard() -> None:
@@ -74,6 +82,9 @@ LASTS: list[tuple[Dialect, list[bytes], bytes, Ending]] = [
     (C, [HELLO, chunk(error={"code": 500})[:-1]], HELLO, Ending.ERROR),
     (M, [START, LAST[:-1]], START + LAST, Ending.DONE),
     (M, [START, b"event: message_stop\n"], START, Ending.CUT),
+    (R, [CREATED, COMPLETED[:-1]], CREATED + COMPLETED, Ending.DONE),
+    (R, [CREATED, COMPLETED[:-9]], CREATED, Ending.CUT),
+    (R, [CREATED, DONE[:-2]], CREATED + DONE, Ending.CUT),
 ]
 
 
@@ -131,8 +142,15 @@ ODD: list[Json] = [
     {"type": "message_start", "message": {"content": "x", "usage": None}},
     {"type": "content_block_start", "content_block": 7},
     {"type": "content_block_start", "index": [], "content_block": {"type": "tool_use", "name": 7}},
+    {"type": "content_block_start", "content_block": {"type": ["tool_use"]}},
     {"type": "message_delta", "delta": 7, "usage": "x"},
+    {"type": ["message_stop"]},
     {"type": 7},
+    {"type": "response.created", "response": {"usage": "x", "error": None, "output": 7, "id": [], "model": 7}},
+    {"type": "response.created", "response": 7, "openrouter_metadata": {"endpoints": {"available": 7}}},
+    {"type": "response.output_item.added", "output_index": [], "item": 7},
+    {"type": "response.output_item.done", "item": {"type": ["function_call"]}},
+    {"type": "response.done", "response": {"status": 7, "openrouter_metadata": {"endpoints": 7}}},
 ]
 
 
@@ -178,6 +196,20 @@ PIECES = {
         event("error", error={"type": "api_error"}),
         b"\n",
     ],
+    R: [
+        CREATED,
+        SPOKEN,
+        FUNCTION,
+        CUSTOM,
+        COMPLETED,
+        INCOMPLETE,
+        FAILED,
+        COMMENT,
+        DONE,
+        event("error", code="server_error"),
+        b"data: {\n\n",
+        b"\n",
+    ],
 }
 
 
@@ -207,7 +239,7 @@ def test_any_split_of_a_stream_gives_the_same(case: tuple[Dialect, bytes, list[i
 
 
 @given(
-    st.sampled_from([(C, ANSWER), (M, MESSAGE), (C, ERROR_BODY), (C, {})]),
+    st.sampled_from([(C, ANSWER), (M, MESSAGE), (R, response("completed")), (C, ERROR_BODY), (C, {})]),
     st.integers(0, 2000),
     st.lists(st.integers(0, 2000), max_size=20),
 )

@@ -123,7 +123,15 @@ def test_values_that_agentd_does_not_own_keep_bytes_and_order(
     dialect: Dialect, kept: Json, indent: int | str | None, escaped: bool, own: list[str], words: str
 ) -> None:
     talk = [user(words)]
-    fields = {"model": "m", "messages": talk, "input": talk, "max_tokens": 9, "user": "me", "provider": {}, "unheard_of": 1}
+    fields = {
+        "model": "m",
+        "messages": talk,
+        "input": talk,
+        "max_tokens": 9,
+        "user": "me",
+        "provider": {},
+        "unheard_of": 1,
+    }
     value = {**kept, **{name: fields[name] for name in own}}
     raw = json.dumps(value, indent=indent, ensure_ascii=escaped).encode()
     call = grammar(dialect).read(raw)

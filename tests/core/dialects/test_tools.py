@@ -10,7 +10,22 @@ from agentd.core.dialects.grammar import Rewrite
 from agentd.core.dialects.tools import MAX_TOOLS
 from agentd.core.types.calls import Dialect
 from agentd.core.types.errors import Unreadable
-from core.dialects.talk import CHAT, MESSAGES, Json, body, body_of, chat, function, named, namespace, own_tool, responses, sent, tool, user
+from core.dialects.talk import (
+    CHAT,
+    MESSAGES,
+    Json,
+    body,
+    body_of,
+    chat,
+    function,
+    named,
+    namespace,
+    own_tool,
+    responses,
+    sent,
+    tool,
+    user,
+)
 
 ROUTER = Rewrite("acme/one", 500, openrouter=True)
 
@@ -54,7 +69,13 @@ KINDS: list[tuple[str, Json, bool | None]] = [
     ("responses", {**named("exec"), "defer_loading": True}, None),
     *[
         ("responses", {"type": kind, "name": "n"}, False)
-        for kind in ("web_search", "web_search_preview_2025_03_11", "file_search", "code_interpreter", "image_generation")
+        for kind in (
+            "web_search",
+            "web_search_preview_2025_03_11",
+            "file_search",
+            "code_interpreter",
+            "image_generation",
+        )
     ],
     *[
         ("responses", {"type": kind}, False)
