@@ -19,6 +19,9 @@ T = TypeVar("T")
 INIT = Path(__file__).with_name("box_init.sh")
 BOOT_CLOCK_S = 60
 COMMAND_CLOCK_S = 60
+INSTALL_CLOCK_S = 240
+"""An install makes a virtual environment and unpacks fifty packages into it."""
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 TARGET = "agentd-box.target"
@@ -66,10 +69,12 @@ class Box:
         self._binds.append(f"{source}:{place}")
 
     def start(self) -> None:
-        self.put(f"/etc/systemd/system/{TARGET}", TARGET_UNIT)
-        self.put("/etc/fstab", "")
-        for name in MASKED:
-            (self.upper / "etc/systemd/system" / name).symlink_to("/dev/null")
+        """Boot it; again after `power_off`, with the same disk."""
+        if not (self.upper / "etc/fstab").exists():
+            self.put(f"/etc/systemd/system/{TARGET}", TARGET_UNIT)
+            self.put("/etc/fstab", "")
+            for name in MASKED:
+                (self.upper / "etc/systemd/system" / name).symlink_to("/dev/null")
         self._cgroup.mkdir()
         new = "unshare --mount --uts --ipc --net --pid --cgroup --fork --propagation private"
         enter = f'echo $$ >"$0/cgroup.procs"; exec {new} "$@"'
@@ -83,7 +88,9 @@ class Box:
         self._pid = self._await(self._first_child, "no PID 1")
         self._await(lambda: self._state() in ("running", "degraded"), "systemd did not come up")
 
-    def run(self, *command: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, *command: str, check: bool = True, stdin: str = "", clock: float = COMMAND_CLOCK_S
+    ) -> "subprocess.CompletedProcess[str]":
         """A command inside, as root."""
         enter = [
             "nsenter",
@@ -100,7 +107,7 @@ class Box:
             f"PATH={PATH}",
             "LANG=C.UTF-8",
         ]
-        done = subprocess.run([*enter, *command], capture_output=True, text=True, timeout=COMMAND_CLOCK_S, cwd="/")
+        done = subprocess.run([*enter, *command], input=stdin, capture_output=True, text=True, timeout=clock, cwd="/")
         if check and done.returncode:
             raise AssertionError(f"{command} ended with {done.returncode}\n{done.stdout}{done.stderr}")
         return done
@@ -108,16 +115,25 @@ class Box:
     def journal(self, unit: str) -> str:
         return self.run("journalctl", "--no-pager", "-o", "cat", "-u", unit).stdout
 
+    def power_off(self) -> None:
+        """As a box is turned off: systemd stops its services, then the machine is gone. Its disk stays."""
+        self.run("systemctl", "poweroff")
+        self._wait()
+
     def stop(self) -> None:
-        """At once: the end of PID 1 is the end of all in the box."""
+        """At once, and for good: the end of PID 1 is the end of all in the box."""
         if self._pid:
             os.kill(self._pid, signal.SIGKILL)
         elif self._unshare:
             self._unshare.kill()
+        self._wait()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _wait(self) -> None:
         if self._unshare:
             self._unshare.wait(COMMAND_CLOCK_S)
+        self._unshare, self._pid = None, 0
         self._await(self._without_cgroup, "its cgroup stays")
-        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _first_child(self) -> int:
         if self._unshare is None or self._unshare.poll() is not None:
@@ -131,6 +147,8 @@ class Box:
         return self.run("systemctl", "is-system-running", check=False).stdout.strip()
 
     def _without_cgroup(self) -> bool:
+        if self._unshare is None and not self._cgroup.exists():
+            return True
         for path, _, _ in os.walk(self._cgroup, topdown=False):
             try:
                 os.rmdir(path)
