@@ -20,6 +20,9 @@ EXIT_CANNOT_START = 1
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits: systemd does not restart for it (`RestartPreventExitStatus=78`), since a restart would not help."""
 
+UNUSABLE = ("settings.", "listen.not_an_address", "listen.not_loopback")
+"""Codes of errors that lie in the settings."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Exit status: 0 after a stop, 1 when it cannot start, 2 usage, 78 for settings that cannot be used."""
@@ -28,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _serve(options)
     except AgentdError as error:
         sys.stderr.write(f"agentd: {error.message} [{error.code}]\n" + (f"  {error.hint}\n" if error.hint else ""))
-        return EXIT_CONFIG if error.code.startswith("settings.") else EXIT_CANNOT_START
+        return EXIT_CONFIG if error.code.startswith(UNUSABLE) else EXIT_CANNOT_START
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -45,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--system", action="store_true", help="system directories and groups, as under systemd")
     serve.add_argument(
         "--simulate", action="store_true", help="the built-in simulator instead of OpenRouter: no key, no bill"
+    )
+    serve.add_argument(
+        "--tcp",
+        metavar="127.0.0.1:PORT",
+        help="open a door on loopback too, for agents that cannot use a Unix socket; each needs a local token",
     )
     serve.add_argument(
         "--new-ledger", metavar="REASON", help="set a lost or broken record aside and begin a new one, saying why"

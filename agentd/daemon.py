@@ -24,11 +24,12 @@ from agentd.core.policy.facts import Halt
 from agentd.core.types.errors import PolicyRefused, RecordUnavailable
 from agentd.core.types.receipts import Ending
 from agentd.core.types.records import Kind, Line
-from agentd.edge.api.activation import activated
-from agentd.edge.api.listen import Listener, Place, bind_door, release
+from agentd.doors import how_to_connect, open_doors, tcp_address, where
+from agentd.edge.api.listen import Listener, release
 from agentd.edge.api.models import agent_app
 from agentd.edge.api.operator import operator_app
 from agentd.edge.api.server import DoorServer, peer_of
+from agentd.edge.api.tcp import TcpDoor
 from agentd.edge.enforce.model import ModelUpstream
 from agentd.edge.enforce.model import Way as UpstreamWay
 from agentd.edge.host.catalogue import load_catalogue
@@ -41,10 +42,12 @@ from agentd.edge.host.pulse import Beat, Pulse
 from agentd.edge.host.scrub import scrub_logs
 from agentd.edge.host.signals import Signals
 from agentd.edge.host.signing import Signer, load_signer
+from agentd.edge.host.tokens import mint_token
 from agentd.edge.host.watch import PolicyWatch, read_policy_file
 from agentd.edge.ledger.ledger import Ledger
 from agentd.edge.ledger.opening import begin_anew
 from agentd.gate import ports
+from agentd.gate.admission import Admission
 from agentd.gate.current import CurrentPolicy
 from agentd.gate.desk import Desk
 from agentd.gate.escalations import Escalations
@@ -56,8 +59,9 @@ from agentd.gate.relay import Relay, Run
 from agentd.gate.sessions import Sessions
 from agentd.gate.spend import NS_PER_HOUR, Spend
 from agentd.gate.state import State
+from agentd.gate.tokens import Tokens
 from agentd.machine import Machine, budget_rows
-from agentd.settings import AGENTS_GROUP, OPERATORS_GROUP, Settings
+from agentd.settings import Settings
 from agentd.simulator.app import simulator_app
 from agentd.simulator.config import SimulatorConfig
 
@@ -67,14 +71,9 @@ PAST_HOURS = 32 * 24
 """How far back sums are restored: the longest window is a month."""
 
 PAST_LINES = 100_000
-"""Halts and escalations read at start; both are rare."""
+"""Halts, escalations and tokens read at start; all are rare."""
 
 HOUSEKEEPING_S = 30.0
-
-CONNECT = """connect an agent:
-  Claude Code   ANTHROPIC_UNIX_SOCKET={agent} ANTHROPIC_BASE_URL=http://agentd.invalid ANTHROPIC_AUTH_TOKEN=agentd claude
-  anything      curl --unix-socket {agent} http://agentd/v1/models"""
-"""What a trial says about itself. The token is none: who calls is the kernel's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +90,7 @@ class House:
     compiler: Compiler
     machine: Machine
     notify: Notifier
+    tokens: Tokens
 
 
 async def serve(settings: Settings) -> None:
@@ -101,7 +101,7 @@ async def serve(settings: Settings) -> None:
     with Signals(reload.set).caught() as signals:
         async with AsyncExitStack() as stack:
             house = await _build(stack, settings, clock, notify)
-            listeners = await asyncio.to_thread(_listeners, settings)
+            listeners = await asyncio.to_thread(open_doors, settings)
             for listener in listeners:
                 stack.callback(release, listener)
             async with asyncio.TaskGroup() as tasks:
@@ -134,11 +134,13 @@ async def _build(stack: AsyncExitStack, settings: Settings, clock: SystemClock, 
     await machine.open_secret()
     await machine.look()
     await _restore(ledger, clock, state)
+    tokens = Tokens(mint_token)
+    tokens.restore(await ledger.reader.lines(ports.LineQuery(kinds=(Kind.TOKEN,), limit=PAST_LINES)))
     found = await asyncio.to_thread(_policy_file, settings.policy)
     await policies.start(found, settings.policy.name, await _last_good(ledger))
     await keys.load(_key_names(policies))
     await ledger.append(_life_line(Kind.START, clock, settings))
-    return House(settings, clock, keys, signer, ledger, policies, state, compiler, machine, notify)
+    return House(settings, clock, keys, signer, ledger, policies, state, compiler, machine, notify, tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,19 +159,22 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
             ModelUpstream(UpstreamWay(house.keys.get, house.clock, _simulator_path(house.settings)))
         )
         relay = Relay(house.ledger, CleanUpstream(upstream, house.keys.scrub), house.clock, house.state.spend, tasks)
-        pipeline = _pipeline(house, relay)
+        refuser = _refuser(house)
+        pipeline = _pipeline(house, relay, refuser)
         desk = OperatorDesk(_desk(house, relay))
         house.state.halts.on_halt(lambda halt: _cut_halted(relay, halt))
         doors = [DoorServer(tasks) for _ in listeners]
         for door, listener in zip(doors, listeners, strict=True):
-            app = agent_app(pipeline) if listener.door == "agent" else operator_app(desk, peer_of)
-            await door.start(listener.sock, app, listener.door)
+            admission = TcpDoor(Admission(refuser, house.tokens)) if listener.names else None
+            app = agent_app(pipeline, admission) if listener.door == "agent" else operator_app(desk, peer_of)
+            await door.start(listener.sock, app, listener.door, listener.names)
         background = [
             tasks.create_task(_watch(house).run(), name="policy-watch"),
             tasks.create_task(_reloads(house, ends.reload), name="reload"),
             tasks.create_task(_pulse(house).run(), name="pulse"),
             tasks.create_task(_housekeeping(house), name="housekeeping"),
         ]
+        house.machine.tcp = tcp_address(listeners)
         _ready(house, listeners)
         await ends.signals.stop.wait()
         await _stop(house, pipeline, relay, doors, ends.signals)
@@ -213,8 +218,11 @@ async def _finish(doors: list[DoorServer], seconds: float) -> None:
     await asyncio.gather(*(door.finish(seconds) for door in doors if door.door == "agent"))
 
 
-def _pipeline(house: House, relay: Relay) -> ModelPipeline:
-    refuser = Refuser(house.ledger, house.clock, house.policies, lambda: "r-" + secrets.token_hex(8))
+def _refuser(house: House) -> Refuser:
+    return Refuser(house.ledger, house.clock, house.policies, lambda: "r-" + secrets.token_hex(8))
+
+
+def _pipeline(house: House, relay: Relay, refuser: Refuser) -> ModelPipeline:
     return ModelPipeline(Way(refuser, house.state, relay, house.machine.secret))
 
 
@@ -232,6 +240,7 @@ def _desk(house: House, relay: Relay) -> Desk:
         read_policy=house.compiler.read,
         try_policy=house.compiler.compile,
         prices=house.compiler.catalogue_prices,
+        tokens=house.tokens,
         recompute=house.ledger.reader.recompute_spend,
     )
 
@@ -322,29 +331,6 @@ def _policy_file(path: Path) -> str | PolicyRefused:
         return refused
 
 
-def _listeners(settings: Settings) -> list[Listener]:
-    """Sockets from systemd where it passes them, our own otherwise; each door once."""
-    given = {listener.door: listener for listener in activated(os.environ, os.getpid())}
-    private = settings.user_mode
-    places = (
-        Place(
-            "agent",
-            settings.agent_socket,
-            0o600 if private else 0o660,
-            None if private else AGENTS_GROUP,
-            0o700 if private else 0o755,
-        ),
-        Place(
-            "operator",
-            settings.operator_socket,
-            0o600 if private else 0o660,
-            None if private else OPERATORS_GROUP,
-            0o700 if private else 0o755,
-        ),
-    )
-    return [given.get(place.door) or bind_door(place) for place in places]
-
-
 def _simulator_path(settings: Settings) -> str | None:
     return str(settings.simulator_socket) if settings.simulate else None
 
@@ -382,8 +368,7 @@ def _ready(house: House, listeners: list[Listener]) -> None:
         log.warning("no key %s: store it with `agentctl key set %s`, or try --simulate", missing[0], missing[0])
     if settings.user_mode:
         log.info("trial: agent and operator share a uid here, which is no boundary between them")
-        for line in CONNECT.format(agent=settings.agent_socket).splitlines():
+        for line in how_to_connect(settings, listeners):
             log.info("%s", line)
-    paths = ", ".join(str(listener.path) for listener in listeners)
-    log.info("ready: serving on %s, upstream is %s", paths, upstream)
+    log.info("ready: serving on %s, upstream is %s", ", ".join(map(where, listeners)), upstream)
     house.notify(READY="1", STATUS=f"serving, upstream is {upstream}")

@@ -37,6 +37,7 @@ class Machine:
         """Reads nothing yet; `look` does, and `installation_secret` once."""
         self.catalogue = catalogue
         self.pulse: Pulse | None = None
+        self.tcp: str | None = None  # where the door over TCP is, once it is open
         self.secret = b""
         self._settings = settings
         self._started_at = rfc3339(clock.wall_ns())
@@ -75,6 +76,8 @@ class Machine:
             loop_lag_ms=self.pulse.lag_ms if self.pulse else 0,
             rss=self.pulse.rss_bytes() if self.pulse else 0,
         )
+        if self.tcp is not None:
+            told["tcp"] = self.tcp
         if "disk_free" in self._seen:
             told["disk_free"] = self._seen["disk_free"]
             told["state_mode"] = self._seen["state_mode"]

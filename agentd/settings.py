@@ -31,6 +31,7 @@ class Settings:
     run: Path
     user_mode: bool
     simulate: bool = False
+    tcp: str | None = None  # "127.0.0.1:8710": the agents' door over TCP; None opens none
     finish_s: float = 20.0  # streams in flight may end by themselves
     cut_s: float = 5.0  # then they are cut, and their lines closed
     new_ledger: str | None = None  # the reason for beginning a new chain beside a lost one
@@ -56,7 +57,7 @@ class SettingsRefused(AgentdError):
 
 
 def settings_from(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Settings:
-    """The settings in force. `flags`: policy, state, run, simulate, system, config, new_ledger; None is "not given".
+    """The settings in force. `flags`: policy, state, run, simulate, tcp, system, config, new_ledger; None is "not given".
 
     Raises `SettingsRefused` naming the file or flag and the cure.
     """
@@ -68,7 +69,7 @@ def settings_from(environ: Mapping[str, str], flags: Mapping[str, Any]) -> Setti
     base = replace(base, **from_file)
     chosen: dict[str, Any] = {
         name: _typed(name, flags[name])
-        for name in ("policy", "state", "run", "simulate", "new_ledger")
+        for name in ("policy", "state", "run", "simulate", "tcp", "new_ledger")
         if flags.get(name)
     }
     return replace(base, **chosen)
@@ -127,7 +128,7 @@ def _typed(name: str, value: object) -> object:
         if name == "simulate" and isinstance(value, bool):
             return value
         if isinstance(value, str):
-            return value if name == "new_ledger" else Path(value)
+            return value if name in ("new_ledger", "tcp") else Path(value)
     except ValueError:
         pass
     raise SettingsRefused(

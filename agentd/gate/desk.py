@@ -10,6 +10,7 @@ from agentd.core.types.errors import PolicyRefused
 from agentd.gate.halts import Halts
 from agentd.gate.ports import Clock, Keys, Ledger, RecordReader
 from agentd.gate.ports_operator import Json
+from agentd.gate.tokens import Tokens
 from agentd.gate.vitals import Vitals
 
 
@@ -51,4 +52,5 @@ class Desk:
     read_policy: Callable[[str, str], Policy]
     try_policy: Callable[[str, str], Policy]
     prices: Mapping[str, Price]
+    tokens: Tokens
     recompute: Callable[[], Awaitable[list[Json]]]  # where sums of spend differ from the lines: [] is good

@@ -24,6 +24,7 @@ from agentd.gate.acts import Act, act_line
 from agentd.gate.desk import Desk
 from agentd.gate.follow import Follow
 from agentd.gate.operator_keys import KeyDesk
+from agentd.gate.operator_tokens import TokenDesk
 from agentd.gate.ports import LineQuery
 from agentd.gate.ports_operator import HaltAsk, Json, OperatorRefused, SpendAsk
 
@@ -43,6 +44,7 @@ class OperatorDesk:
         """Take the rooms; nothing is read until asked."""
         self._desk = desk
         self._keys = KeyDesk(desk)
+        self._tokens = TokenDesk(desk)
 
     def now_ns(self) -> int:
         """See `OperatorFace`."""
@@ -76,6 +78,7 @@ class OperatorDesk:
             "keyring": {"code": code, "sentence": sentence},
             "keys": sorted(desk.keys.names()),
             "halts": await self.halts(),
+            "token_misuse": self._tokens.misuse(),
             "budgets": desk.used(),
             "today": await self._today(now),
         }
@@ -199,6 +202,22 @@ class OperatorDesk:
         held, desk = self._desk.policies.current, self._desk
         rows = views.agents_view(held.policy, desk.halts.active(), desk.clock.wall_ns()) if held else []
         return {"agents": rows, "policy": held.digest if held else None}
+
+    async def tokens(self) -> Json:
+        """See `OperatorFace`."""
+        return self._tokens.listing()
+
+    async def create_token(self, peer: Peer, agent: str, life_s: int) -> Json:
+        """See `OperatorFace`."""
+        return await self._tokens.create(peer, agent, life_s)
+
+    async def rotate_token(self, peer: Peer, agent: str, life_s: int, grace_s: int) -> Json:
+        """See `OperatorFace`."""
+        return await self._tokens.rotate(peer, agent, life_s, grace_s)
+
+    async def revoke_token(self, peer: Peer, name: str) -> Json:
+        """See `OperatorFace`."""
+        return await self._tokens.revoke(peer, name)
 
     async def policy(self, digest: str | None) -> Json:
         """See `OperatorFace`."""

@@ -86,6 +86,18 @@ class OperatorFace(Protocol):
     async def agents(self) -> Json:
         """The agents of the policy in force."""
 
+    async def tokens(self) -> Json:
+        """`{tokens, tcp, misuse}`: local tokens and what they are worth now, never a value."""
+
+    async def create_token(self, peer: Peer, agent: str, life_s: int) -> Json:
+        """A new token for an agent, in this answer and nowhere else."""
+
+    async def rotate_token(self, peer: Peer, agent: str, life_s: int, grace_s: int) -> Json:
+        """The same, and those that the agent has end after the grace."""
+
+    async def revoke_token(self, peer: Peer, name: str) -> Json:
+        """End a token, now."""
+
     async def policy(self, digest: str | None) -> Json:
         """One version with its text: by (the beginning of) its hash, or the one in force."""
 

@@ -1,10 +1,11 @@
 """Refusals: each has a line in the record and words in the agent's own dialect.
 
-The one refusal without a line is the one whose reason is that there can be none.
+Two kinds of refusal have no line of their own: those whose reason is that there can be none, and those of strangers at the door
+for TCP beyond what `noise` allows them, which are counted.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agentd.core.accounting.canonical import name_of
 from agentd.core.dialects import grammar
@@ -16,6 +17,7 @@ from agentd.core.types.records import Line
 from agentd.core.types.verdicts import Answer, Deny, Reason
 from agentd.gate import lines, ports
 from agentd.gate.current import CurrentPolicy
+from agentd.gate.noise import Noise
 
 DAEMON_RULE = "agentd"
 """The rule of a refusal that no policy decides."""
@@ -42,6 +44,7 @@ class Refuser:
     clock: ports.Clock
     policies: CurrentPolicy
     new_id: Callable[[], str]
+    noise: Noise = field(default_factory=Noise)
 
     async def recorded(self, dialect: Dialect, line: Line, deny: Deny) -> ports.Answer:
         """Write the line, then word the refusal."""
@@ -50,6 +53,14 @@ class Refuser:
         except RecordUnavailable as gone:
             return self.unrecorded(dialect, gone)
         return worded(dialect, deny, name_of(line.kind, receipt.seq))
+
+    async def within_bounds(self, peer: Peer, dialect: Dialect, line: Line, deny: Deny) -> tuple[ports.Answer, bool]:
+        """Refuse a stranger who came by TCP; whether it was given a line of its own is in the answer too (see `noise`)."""
+        unheard = self.noise.heard(peer.uid, line.code or "", self.clock.wall_ns())
+        if unheard is None:
+            return worded(dialect, deny, ""), False
+        counted = lines.with_detail(line, {"unrecorded_before": unheard} if unheard else {})
+        return await self.recorded(dialect, counted, deny), True
 
     def unrecorded(self, dialect: Dialect, gone: RecordUnavailable) -> ports.Answer:
         """What a caller is told when nothing can be written down: no, whatever it asked."""
@@ -64,6 +75,8 @@ class Refuser:
         if held is not None and agent is None:
             reason, answer = stranger(held.policy.source), Answer.UNKNOWN
         line = lines.refusal_line(self.origin(peer, agent.name if agent else None), reason)
+        if agent is None and peer.transport == "tcp":
+            return (await self.within_bounds(peer, dialect, line, Deny(reason, answer)))[0]
         return await self.recorded(dialect, line, Deny(reason, answer))
 
     async def unreadable(self, peer: Peer, dialect: Dialect, error: Unreadable) -> ports.Answer:

@@ -36,6 +36,7 @@ class Vitals(TypedDict, total=False):
     user_mode: bool  # agent and operator may share a uid: a trial, no boundary
     in_flight: int
     sockets: list[SocketVitals]
+    tcp: str  # where the agents' door over TCP is, "127.0.0.1:8710"; missing: not opened
     upstreams: list[UpstreamVitals]
     counters: dict[str, int]
     ledger: tuple[str, str]  # (code, sentence): "ok" or which failure

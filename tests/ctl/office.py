@@ -34,6 +34,7 @@ from agentd.edge.api.listen import Place, bind_door, release
 from agentd.edge.api.operator import operator_app
 from agentd.edge.api.server import DoorServer
 from agentd.edge.host.catalogue import load_catalogue
+from agentd.edge.host.tokens import mint_token
 from agentd.edge.ledger.ledger import Ledger
 from agentd.gate.current import CurrentPolicy
 from agentd.gate.desk import Desk
@@ -41,9 +42,11 @@ from agentd.gate.escalations import Escalations
 from agentd.gate.halts import Halts
 from agentd.gate.lines import decision_line, outcome_line
 from agentd.gate.operator import OperatorDesk
+from agentd.gate.ports import LineQuery
 from agentd.gate.sessions import Sessions
 from agentd.gate.spend import Spend
 from agentd.gate.state import State
+from agentd.gate.tokens import Tokens
 
 NOW = from_rfc3339("2026-11-25T10:00:00Z")
 POLICY_FILE = Path(__file__).parents[2] / "etc" / "policy.yaml"
@@ -199,6 +202,8 @@ class Office:
             self.ledger = ledger
             self.halts = Halts(ledger, self.clock)
             self.halts.restore(await ledger.reader.halts())
+            self.tokens = Tokens(mint_token)
+            self.tokens.restore(await ledger.reader.lines(LineQuery(kinds=(Kind.TOKEN,))))
             self.policies = CurrentPolicy(ledger, self.clock, COMPILER.compile)
             if self.policy_text is not None:
                 await self.policies.load(self.policy_text, "policy.yaml")
@@ -227,6 +232,7 @@ class Office:
             read_policy=COMPILER.read,
             try_policy=COMPILER.compile,
             prices=PRICES,
+            tokens=self.tokens,
             recompute=ledger.reader.recompute_spend,
         )
 

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from agentd.core.types.callers import Door
 from agentd.core.types.errors import AgentdError
+from agentd.edge.api.protocol import Names
 
 MAX_PATH = 107  # bytes: sun_path of <linux/un.h> holds 108 with its end mark
 BACKLOG = 512  # connections that the kernel holds while the daemon is busy
@@ -48,12 +49,14 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A listening socket. `bound` identifies the file that we made; None: it is somebody else's to remove."""
+    """A listening socket. `bound` identifies the file that we made; None: it is somebody else's to remove. `names` tells who
+    connects where that is no Unix socket."""
 
     door: Door
     sock: socket.socket
     path: Path | None
     bound: tuple[int, int, int] | None = None
+    names: Names | None = None
 
 
 def bind_door(place: Place) -> Listener:

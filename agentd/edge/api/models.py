@@ -2,7 +2,7 @@
 
 Every path is served below `/v1` and `/api/v1`, query strings are ignored, and what is not served is a quick 404 in the shape of
 the API's own errors: clients probe, and some take a strange answer for a broken provider. Who asks is the kernel's word; the
-credentials that clients insist on sending are not looked at.
+credentials that clients insist on sending are looked at over TCP alone (`tcp`), where they are a local token.
 
 What is refused here, because it never became a call, goes through the gate as well, to be recorded and worded there.
 """
@@ -36,19 +36,24 @@ CLOSING = frozenset({"request.too_large", "request.too_slow", "request.incomplet
 """Refusals after which the rest of the body would be taken for the next request: the connection ends."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Admission = Callable[[web.Request, Dialect], Awaitable[Answer | None]]
+"""Judges who sent a request; answers with a refusal, or None to let it go on."""
+
 log = logging.getLogger(__name__)
 
 
-def agent_app(gate: ModelGate) -> web.Application:
-    """The door as an application; serve it with `DoorServer`, which knows the peers."""
-    return _AgentDoor(gate).app()
+def agent_app(gate: ModelGate, admission: Admission | None = None) -> web.Application:
+    """The door as an application; serve it with `DoorServer`, which knows the peers. `admission` judges each request first,
+    where the kernel's word alone does not say who asks (`tcp.TcpDoor`)."""
+    return _AgentDoor(gate, admission).app()
 
 
 class _AgentDoor:
     """One method per route: read the request, ask the gate, write the answer."""
 
-    def __init__(self, gate: ModelGate) -> None:
+    def __init__(self, gate: ModelGate, admission: Admission | None) -> None:
         self._gate = gate
+        self._admission = admission
         self._bodies = Bodies()
 
     def app(self) -> web.Application:
@@ -79,7 +84,8 @@ class _AgentDoor:
     async def _answered(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """An answer, whatever happens: a refusal for what the client did, an apology for what we did."""
         try:
-            return await handler(request)
+            refusal = await self._admission(request, _dialect(request)) if self._admission else None
+            return await (handler(request) if refusal is None else send(request, _dialect(request), refusal))
         except BodyRefused as error:
             response = await self._refuse(request, error.code, f"{error.message}. {error.hint}".rstrip(" ."))
             if error.code in CLOSING:

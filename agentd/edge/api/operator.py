@@ -15,7 +15,16 @@ from aiohttp.typedefs import Handler, Middleware
 from agentd.core.types.callers import Peer
 from agentd.core.types.errors import AgentdError
 from agentd.core.types.verdicts import Answer
-from agentd.edge.api.operator_query import flag, halt_ask, json_body, line_query, number, spend_ask, text_field
+from agentd.edge.api.operator_query import (
+    flag,
+    halt_ask,
+    json_body,
+    line_query,
+    number,
+    spend_ask,
+    text_field,
+    whole_field,
+)
 from agentd.edge.api.server import peer_of as peer_of_connection
 from agentd.gate.ports_operator import Json, OperatorFace, OperatorRefused
 
@@ -59,6 +68,10 @@ class _Door:
             ("PUT", "/keys/{name}", self.set_key),
             ("DELETE", "/keys/{name}", self.delete_key),
             ("GET", "/agents", self.agents),
+            ("GET", "/tokens", self.tokens),
+            ("POST", "/tokens", self.create_token),
+            ("POST", "/tokens/rotate", self.rotate_token),
+            ("DELETE", "/tokens/{id}", self.revoke_token),
             ("GET", "/policy", self.policy),
             ("GET", "/policy/history", self.policy_history),
             ("GET", "/policy/version/{digest}", self.policy),
@@ -100,6 +113,22 @@ class _Door:
 
     async def agents(self, _request: web.Request) -> web.Response:
         return _json(await self._face.agents())
+
+    async def tokens(self, _request: web.Request) -> web.Response:
+        return _json(await self._face.tokens())
+
+    async def create_token(self, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        agent, life_s = text_field(body, "agent"), whole_field(body, "expires_s")
+        return _json(await self._face.create_token(self._peer(request), agent, life_s))
+
+    async def rotate_token(self, request: web.Request) -> web.Response:
+        body = await json_body(request)
+        agent, life_s, grace_s = text_field(body, "agent"), whole_field(body, "expires_s"), whole_field(body, "grace_s")
+        return _json(await self._face.rotate_token(self._peer(request), agent, life_s, grace_s))
+
+    async def revoke_token(self, request: web.Request) -> web.Response:
+        return _json(await self._face.revoke_token(self._peer(request), request.match_info["id"]))
 
     async def policy(self, request: web.Request) -> web.Response:
         return _json(await self._face.policy(request.match_info.get("digest")))

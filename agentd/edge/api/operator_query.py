@@ -69,6 +69,14 @@ def text_field(body: Json, name: str) -> str:
     return value
 
 
+def whole_field(body: Json, name: str) -> int:
+    """A field that must be a whole number, not negative."""
+    value = body.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_NUMBER:
+        raise OperatorRefused("request.field", f"{name} is missing or is no whole number.")
+    return value
+
+
 def number(text: str, name: str) -> int:
     """A whole number that is not negative."""
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(MAX_NUMBER)) or int(text) > MAX_NUMBER:

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import re
 import select
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, cast
@@ -26,9 +27,12 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from agentd.core.types.callers import Door, Peer
-from agentd.edge.api.peer import read_peer
+from agentd.edge.api.peer import PeerSocket, read_peer
 
 T = TypeVar("T")
+IDENTIFIED: web.RequestKey[Peer] = web.RequestKey("identified", Peer)
+"""Where a door that asks for more than the kernel's word (`tcp`) keeps whom a request turned out to be from."""
+
 Refuser = Callable[[web.BaseRequest, Peer, str, str], Awaitable[web.StreamResponse]]
 """Words and records the refusal of bytes that are no request: (request, peer, code, message)."""
 
@@ -65,8 +69,40 @@ CLOCKS = Clocks()
 """What a door has unless told otherwise."""
 
 
+class PeerGone(OSError):
+    """The client had left before it could be named: nobody is there to be served."""
+
+
+class Names(Protocol):
+    """Tells who is at the other end of a connection: each kind of socket has its own way."""
+
+    def peer(self, sock: Any, door: Door) -> Peer:  # noqa: ANN401 - a socket as a transport shows it
+        """Identify the peer of an accepted socket. Raises `OSError` when nobody can be named: then nothing may be served."""
+
+    def is_gone(self, sock: Any) -> bool:  # noqa: ANN401
+        """Whether nobody is there any more to take an answer. One who only sends no more still is."""
+
+
+class UnixNames:
+    """The peers of Unix sockets."""
+
+    def peer(self, sock: PeerSocket, door: Door) -> Peer:
+        """See `peer.read_peer`."""
+        return read_peer(sock, door)
+
+    def is_gone(self, sock: socket.socket) -> bool:
+        """Whether the other side is closed in both directions."""
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)  # hang-ups are reported unasked
+        return bool(poll.poll(0))
+
+
 class Keeper(Protocol):
     """What a connection needs of the server that it belongs to."""
+
+    @property
+    def names(self) -> Names:
+        """Names its peers."""
 
     @property
     def door(self) -> Door:
@@ -127,7 +163,11 @@ class PeerProtocol(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Name the peer, count it, then begin to read. A peer without a name, or one too many, is turned away."""
         try:
-            self._peer = read_peer(transport.get_extra_info("socket"), self.keeper.door)
+            self._peer = self.keeper.names.peer(transport.get_extra_info("socket"), self.keeper.door)
+        except PeerGone as gone:
+            log.debug("a connection was closed: %s", gone)
+            self._turn_away(transport, b"")
+            return
         except Exception:  # whatever kept us from naming the peer, nobody unnamed is served
             log.exception("a connection without a known peer was closed")
             self._turn_away(transport, b"")
@@ -157,7 +197,7 @@ class PeerProtocol(RequestHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for this answer, aiohttp's annotation has none
         """Whether the connection stays open for the answers that are still owed. A body that was cut off never comes."""
-        if self.idle or self.transport is None or _is_hung_up(self.transport):
+        if self.idle or self.transport is None or self._is_gone():
             return False
         self._look_after_half_closed()
         return True
@@ -218,7 +258,7 @@ class PeerProtocol(RequestHandler):
         """Look whether a client that sends no more still listens, until it is answered."""
         if self.transport is None or self.transport.is_closing():
             return
-        if _is_hung_up(self.transport):
+        if self._is_gone():
             self.cut()
         elif self.idle:
             self.force_close()
@@ -227,6 +267,10 @@ class PeerProtocol(RequestHandler):
                 payload.set_exception(ConnectionResetError("the client stopped sending in the middle of the body"))
                 payload.feed_eof()  # or the library waits for the rest, finds the exception, and logs it as a fault
             self._loop.call_later(HALF_CLOSED_TICK_S, self._look_after_half_closed)
+
+    def _is_gone(self) -> bool:
+        """Whether nobody is there to take an answer."""
+        return self.transport is None or self.keeper.names.is_gone(self.transport.get_extra_info("socket"))
 
     def _unfinished(self) -> Iterator[StreamReader]:
         """Bodies that are not complete."""
@@ -237,8 +281,10 @@ class PeerProtocol(RequestHandler):
 
 
 def peer_of(request: web.BaseRequest) -> Peer:
-    """Who sent a request, as the kernel said at accept. Raises `TypeError` for a request that came through no door."""
-    return connection_of(request).peer
+    """Who sent a request: as the kernel said at accept, and over TCP with the agent whose token it showed. Raises `TypeError`
+    for a request that came through no door."""
+    peer: Peer = request.get(IDENTIFIED, connection_of(request).peer)
+    return peer
 
 
 def connection_of(request: web.BaseRequest) -> PeerProtocol:
@@ -251,14 +297,6 @@ def connection_of(request: web.BaseRequest) -> PeerProtocol:
 async def _awaited(work: Awaitable[T]) -> T:
     """Any awaitable as a coroutine, which is what a task is made of."""
     return await work
-
-
-def _is_hung_up(transport: asyncio.BaseTransport) -> bool:
-    """Whether the other side is closed in both directions: nobody is there to take an answer."""
-    sock = transport.get_extra_info("socket")
-    poll = select.poll()
-    poll.register(sock.fileno(), 0)  # hang-ups are reported unasked
-    return bool(poll.poll(0))
 
 
 def _tellable(text: str) -> str:

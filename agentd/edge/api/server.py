@@ -12,13 +12,24 @@ import sys
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from agentd.core.types.callers import Door, Peer
 from agentd.edge.api.listen import BACKLOG
-from agentd.edge.api.protocol import CLOCKS, Clocks, PeerProtocol, Refuser, T, connection_of, peer_of
+from agentd.edge.api.protocol import (
+    CLOCKS,
+    Clocks,
+    Names,
+    PeerProtocol,
+    Refuser,
+    T,
+    UnixNames,
+    connection_of,
+    peer_of,
+)
 
 __all__ = ["REFUSER", "Bounds", "Clocks", "DoorServer", "PeerProtocol", "connection_of", "peer_of", "plain_refusal"]
 
@@ -52,6 +63,7 @@ class DoorServer:
 
     def __init__(self, tasks: asyncio.TaskGroup, clocks: Clocks = CLOCKS, bounds: Bounds = BOUNDS) -> None:
         self.door: Door = "agent"
+        self.names: Names = UnixNames()
         self.clocks = clocks
         self.refuser: Refuser = plain_refusal
         self.turned_away = 0  # connections above the bounds, since the start
@@ -71,9 +83,11 @@ class DoorServer:
         """How many are open now."""
         return len(self._connections)
 
-    async def start(self, sock: socket.socket, app: web.Application, door: Door) -> None:
-        """Serve. The socket listens already; its file is removed by whoever bound it (`listen.release`)."""
+    async def start(self, sock: socket.socket, app: web.Application, door: Door, names: Names | None = None) -> None:
+        """Serve. The socket listens already; its file is removed by whoever bound it (`listen.release`). `names` is for other
+        sockets than Unix ones, whose peers are named in another way."""
         self.door = door
+        self.names = names or self.names
         self.refuser = app.get(REFUSER, plain_refusal)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LEFTOVER_SECONDS)
         await self._runner.setup()
@@ -82,9 +96,11 @@ class DoorServer:
             raise RuntimeError("aiohttp made no server for the app")
         loop = asyncio.get_running_loop()
         keep: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
-        self._listening = await loop.create_unix_server(
-            lambda: PeerProtocol(manager, self, loop), sock=sock, backlog=BACKLOG, **keep
-        )
+        made = partial(PeerProtocol, manager, self, loop)
+        if sock.family == socket.AF_UNIX:
+            self._listening = await loop.create_unix_server(made, sock=sock, backlog=BACKLOG, **keep)
+        else:
+            self._listening = await loop.create_server(made, sock=sock, backlog=BACKLOG)
 
     def stop_accepting(self) -> None:
         """Stage one: no new connections, and no new requests on idle ones."""

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote, quote_plus
 
+from agentd.core.types.tokens import without_tokens
 from agentd.edge.host.secret import Secret
 
 MIN_FORM_CHARS = 8
@@ -74,8 +75,8 @@ class ScrubbingFormatter(logging.Formatter):
         self._scrub = scrub
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, scrubbed."""
-        return self._scrub(self._inner.format(record))
+        """The line, scrubbed; local tokens, of which only digests are known, go by their form."""
+        return without_tokens(self._scrub(self._inner.format(record)))
 
 
 def scrub_logs(scrub: Scrubber, logger: logging.Logger | None = None) -> None:
