@@ -17,7 +17,7 @@ COMMANDS = {
     "explain": ("explain", "One decision: who, what, why, and what came of it."),
     "spend": ("spend", "What was spent, and what the budgets still hold."),
     "key": ("key", "Keys for upstreams, in the keyring of this box."),
-    "agent": ("agent", "The agents that the policy knows."),
+    "agent": ("agent", "The agents that the policy knows, and their tokens."),
     "policy": ("policy", "Check, try, ask and read the policy."),
     "audit": ("audit", "Verify and export the record."),
     "halt": ("halt", "Stop the box, an agent or a tier, now."),

@@ -120,6 +120,11 @@ def _key(row: Json, detail: Json) -> str:
     return f"key {name} {done}{_by(row)}"
 
 
+def _token(row: Json, detail: Json) -> str:
+    done = {"token.revoke": "revoked", "token.rotate": "made in place of others"}.get(str(row.get("code")), "made")
+    return f"token {detail.get('id')} of agent {row.get('agent')} {done}{_by(row)}"
+
+
 def _halt(row: Json, detail: Json) -> str:
     what = f"{detail.get('scope')} {detail.get('name')}".strip()
     act = "halted" if row.get("kind") == "halt" else "resumed"
@@ -141,5 +146,5 @@ def _other(row: Json, detail: Json) -> str:
     return f"{first}: {words}" if words else first
 
 
-WORDS = {"policy": _policy, "key": _key, "halt": _halt, "resume": _halt, "escalation": _escalation}
+WORDS = {"policy": _policy, "key": _key, "token": _token, "halt": _halt, "resume": _halt, "escalation": _escalation}
 """How each kind is told; any other by its name."""

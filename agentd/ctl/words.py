@@ -50,6 +50,14 @@ def lasted(start: str | None, end: str | None) -> str:
     return f"{minutes} min" if minutes else f"{seconds} s"
 
 
+def seconds_of(text: str, option: str) -> int:
+    """A length of time in seconds: `30m`, `12h`, `90d`. Raises `CtlError`."""
+    found = AGO.fullmatch(text)
+    if not found:
+        raise CtlError(Exit.USAGE, f"{option} {text} is no length of time.", "Like 30m, 12h, 90d or 52w.")
+    return int(found[1]) * UNITS[found[2]]
+
+
 def since(text: str | None) -> dict[str, int]:
     """`--since`: `2h` (s m h d w) ago, or a date or time in UTC, as the daemon wants it. Raises `CtlError`."""
     if text is None:

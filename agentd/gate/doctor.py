@@ -11,6 +11,7 @@ from agentd.core.accounting.times import NS_PER_S, from_rfc3339
 from agentd.core.policy.facts import Halt
 from agentd.core.policy.schema import Policy
 from agentd.core.types.errors import PolicyRefused
+from agentd.gate.tokens import Misuse
 from agentd.gate.vitals import SocketVitals, Vitals
 
 State = Literal["ok", "warn", "bad"]
@@ -55,6 +56,7 @@ class Patient:
     keyring: tuple[str, str]
     halts: tuple[Halt, ...]
     last_line_at: str | None  # RFC 3339 of the newest line
+    misuse: Misuse | None = None  # valid tokens in wrong hands
 
 
 def examine(patient: Patient) -> tuple[Check, ...]:
@@ -185,6 +187,16 @@ def sockets(patient: Patient) -> Iterator[Check]:
         yield Check("socket", "warn", "the sockets are not known", "ss -xl; see the daemon's log")
 
 
+def tokens(patient: Patient) -> Iterator[Check]:
+    """Has a token been in wrong hands?"""
+    seen = patient.misuse
+    if seen is not None:
+        says = f"token {seen.token} of agent {seen.agent} was used by uid {seen.uid} at {seen.at}; {seen.count} times in all"
+        yield Check("token", "bad", says, f"agentctl agent token rotate {seen.agent} --now")
+    elif patient.vitals.get("tcp"):
+        yield Check("token", "ok", "no valid token came from a wrong user since the start")
+
+
 def hardening(patient: Patient) -> Iterator[Check]:
     """Could a core dump or another process of this uid read the keys from memory?"""
     if patient.vitals.get("core_dumps_off"):
@@ -256,6 +268,7 @@ QUESTIONS = (
     simulate,
     boundary,
     sockets,
+    tokens,
     hardening,
     clock,
     upstreams,

@@ -311,6 +311,7 @@ class OperatorDesk:
             keyring=desk.keys.health(),
             halts=desk.halts.active(),
             last_line_at=await self._newest_at(),
+            misuse=desk.tokens.misuse,
         )
         return [asdict(check) for check in doctor.examine(patient)]
 

@@ -1,18 +1,22 @@
-"""`agentctl agent`: who the policy knows."""
+"""`agentctl agent`: who the policy knows, and the tokens by which agents that come by TCP say who they are."""
 
 from typing import Any
 
 import click
 
+from agentd.ctl.commands.token import token
 from agentd.ctl.options import ask_options, client
 from agentd.ctl.show import Column, as_json_document, table
 
 Json = dict[str, Any]
 
 
-@click.group(short_help="The agents that the policy knows.")
+@click.group(short_help="The agents that the policy knows, and their tokens.")
 def agent() -> None:
-    """The agents that the policy knows."""
+    """The agents that the policy knows, and their tokens."""
+
+
+agent.add_command(token)
 
 
 @agent.command("list")

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from agentd.ctl.commands.spend import budget_row, condensed
+from agentd.ctl.commands.token import misuse_words
 from agentd.ctl.options import ask_options, client
 from agentd.ctl.show import as_json_document, heading, pairs
 from agentd.ctl.words import count, lasted, moment, money, size
@@ -38,6 +39,8 @@ def _daemon(found: Json) -> list[tuple[str, str]]:
     rows = [("up", f"{up}, since {moment(found.get('started_at'))} UTC"), ("mode", mode)]
     if found.get("simulate"):
         rows.append(("answers", "SIMULATED: no model is called"))
+    if found.get("tcp"):
+        rows.append(("tcp", f"{found['tcp']}; agents show a local token there"))
     if found.get("rss"):
         rows.append(("memory", size(found["rss"])))
     return rows
@@ -83,6 +86,8 @@ def _work(found: Json) -> list[tuple[str, str]]:
     for halt in found["halts"]:
         what = f"{halt['scope']} {halt['name']}".strip()
         rows.append(("HALTED", f"{what} since {moment(halt['at'])} UTC: {halt['reason']}"))
+    if found.get("token_misuse"):
+        rows.append(("TOKEN MISUSED", misuse_words(found["token_misuse"])))
     rows.append(("today", f"{_today(found['today'])}, {found.get('in_flight', 0)} running"))
     rows += [("budget", _budget(budget)) for budget in condensed(found["budgets"])]
     return rows
