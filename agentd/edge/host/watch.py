@@ -3,7 +3,9 @@
 Editors write in place, or beside and rename, or delete and write anew; configuration tools swap a symlink somewhere up the
 path. So every directory is watched in which a name of the path's chain could change its meaning. An event is a reason to
 look, never a fact: what counts is a file that two looks in a row found the same, read from one descriptor, and unchanged
-after reading. (A slow writer can outlast any two looks; the end mark that a policy must have covers that.)
+after reading. A writer that changed the file and still has it open is waited for, though not for ever: two versions mixed
+halfway can read like a third one. (A writer without any event, or a very slow one, can outlast that; the end mark that a
+policy must have covers most of it.)
 
 Where the kernel has no watches left, or none are to be had, a look every few seconds does it alone.
 
@@ -23,9 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from watchdog.events import (
+    EVENT_TYPE_ATTRIB,
+    EVENT_TYPE_MODIFIED,
     DirCreatedEvent,
     DirDeletedEvent,
     DirMovedEvent,
+    FileAttribEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -45,6 +50,10 @@ SETTLE_S = 0.1
 POLL_S = 5.0
 """A look without any event: the slowest that a change may be seen where the kernel tells of none."""
 
+WRITER_LOOKS = 30
+"""So many looks (3 s) a file is left alone for that somebody changed it and did not close it yet. Not longer: a program may hold
+a file open for days, and one that was shortened by its name is never closed."""
+
 MAX_LOOKS = 50
 """A file that does not rest for this many looks is left until the next event."""
 
@@ -58,6 +67,7 @@ EVENTS: list[type[FileSystemEvent]] = [
     DirCreatedEvent,
     DirDeletedEvent,
     DirMovedEvent,
+    FileAttribEvent,
     FileClosedEvent,
     FileCreatedEvent,
     FileDeletedEvent,
@@ -209,6 +219,7 @@ class PolicyWatch:
         self._times = times
         self._sleep: Sleep = asyncio.sleep
         self._wake = asyncio.Event()
+        self._written = False  # changed by somebody who has not closed it yet
         self._told: tuple[str, str] | None = None
         self._seen: State | None = None
         self._watching: dict[Path, tuple[State, Any]] = {}
@@ -218,7 +229,7 @@ class PolicyWatch:
     async def run(self) -> None:
         """Watch until cancelled."""
         loop = asyncio.get_running_loop()
-        handler = _Handler(lambda name: loop.call_soon_threadsafe(self._event, name))
+        handler = _Handler(lambda name, kind: loop.call_soon_threadsafe(self._event, name, kind))
         try:
             await asyncio.to_thread(self._begin)
             while True:
@@ -238,10 +249,13 @@ class PolicyWatch:
         state = await asyncio.to_thread(_look, self._path)
         if state == self._seen:
             return
+        alike = 0
         for _ in range(MAX_LOOKS):
             await self._sleep(self._times.settle_s)
             again = await asyncio.to_thread(_look, self._path)
-            if again == state and await self._take(state):
+            alike = alike + 1 if again == state else 0
+            rests = alike > (WRITER_LOOKS if self._written else 0)
+            if rests and await self._take(state):
                 return
             state = again
 
@@ -276,9 +290,13 @@ class PolicyWatch:
                 log.error("the policy file is refused: %s", error)
         self._told, self._seen = what, state
 
-    def _event(self, name: str) -> None:
-        if name in self._names:
-            self._wake.set()
+    def _event(self, name: str, kind: str) -> None:
+        """Something happened to a name. An attribute says nothing of a writer; all else but a change means that there is none."""
+        if name not in self._names:
+            return
+        if kind != EVENT_TYPE_ATTRIB:
+            self._written = kind == EVENT_TYPE_MODIFIED
+        self._wake.set()
 
     def _begin(self) -> None:
         try:
@@ -319,15 +337,15 @@ class PolicyWatch:
 
 
 class _Handler(FileSystemEventHandler):
-    """Passes on the names that events are about. Runs in the observer's thread."""
+    """Passes on the names that events are about, and their kinds. Runs in the observer's thread."""
 
-    def __init__(self, tell: Callable[[str], object]) -> None:
+    def __init__(self, tell: Callable[[str, str], object]) -> None:
         self._tell = tell
 
     def dispatch(self, event: FileSystemEvent) -> None:
         for path in {event.src_path, event.dest_path}:
             if path:
-                self._tell(Path(os.fsdecode(path)).name)
+                self._tell(Path(os.fsdecode(path)).name, event.event_type)
 
 
 def _identity(directory: Path) -> State:
