@@ -10,6 +10,7 @@ from agentd.core.policy.facts import Halt
 from agentd.core.types.errors import Fault, PolicyRefused
 from agentd.gate import doctor
 from agentd.gate.doctor import DISK_BAD, DISK_WARN, EXPIRY_WARN_DAYS, LAG_WARN_MS, QUESTIONS, Check, Patient, examine
+from agentd.gate.tokens import Misuse
 from builders import NOON, policy
 
 WELL: dict[str, Any] = {
@@ -25,6 +26,7 @@ WELL: dict[str, Any] = {
     "clock_synced": True,
     "loop_lag_ms": 1,
 }
+MISUSE = Misuse(2, "2026-09-21T14:13:20Z", "t-1", "main", 65534)
 FAULT = PolicyRefused("policy.yaml", (Fault(3, 5, "tiers", "no such tier", "use economy"),))
 
 
@@ -51,7 +53,7 @@ def by_state(checks: tuple[Check, ...], state: str) -> list[str]:
 def test_somebody_well_is_well_and_every_question_that_has_something_to_ask_is_asked() -> None:
     checks = examine(patient())
     assert {check.state for check in checks} == {"ok"}
-    assert len(checks) >= len(QUESTIONS) - 4  # expiry, simulate, halts and lag say nothing when all is well
+    assert len(checks) >= len(QUESTIONS) - 5  # expiry, simulate, tokens, halts and lag say nothing when all is well
 
 
 def test_a_daemon_that_reports_nothing_is_never_called_well() -> None:
@@ -69,6 +71,8 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"vitals": {"ledger": ("record.disk_full", "The disk is full.")}}, "record", "bad", "The disk is full."),
     ({"vitals": {"disk_free": DISK_WARN - 1}}, "disk", "warn", "MiB free"),
     ({"vitals": {"disk_free": DISK_BAD - 1}}, "disk", "bad", "MiB free"),
+    ({"vitals": {"tcp": "127.0.0.1:8710"}}, "token", "ok", "no valid token came from a wrong user"),
+    ({"misuse": MISUSE}, "token", "bad", "token t-1 of agent main was used by uid 65534"),
     ({"policy": None}, "policy", "bad", "everything is refused"),
     ({"fault": FAULT}, "policy file", "bad", "policy.yaml:3: no such tier"),
     ({"policy": replace(policy(), reviewed=date(2026, 1, 1))}, "review", "warn", "263 days ago"),

@@ -32,6 +32,7 @@ STDLIB = frozenset(sys.stdlib_module_names)
 PORTS = (
     "agentd.gate.ports",
     "agentd.gate.ports_operator",
+    "agentd.gate.ports_tokens",
     "agentd.core.types",
     "agentd.core.accounting",
     "agentd.core.dialects",
