@@ -103,7 +103,7 @@ async def serve(settings: Settings) -> None:
             house = await _build(stack, settings, clock, notify)
             listeners = await asyncio.to_thread(open_doors, settings)
             for listener in listeners:
-                stack.callback(release, listener)
+                stack.push_async_callback(asyncio.to_thread, release, listener)
             async with asyncio.TaskGroup() as tasks:
                 await _serve(house, listeners, tasks, _Ends(signals, reload))
     notify.close()
