@@ -73,7 +73,8 @@ PAST_HOURS = 32 * 24
 PAST_LINES = 100_000
 """Halts, escalations and tokens read at start; all are rare."""
 
-HOUSEKEEPING_S = 30.0
+HOUSEKEEPING_S = 5.0
+"""Between two looks at the disk: what `doctor` says of a disk that fills up is at most this old."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,13 +85,14 @@ class Machine:
 
     def _look(self) -> dict[str, Any]:
         settings = self._settings
-        disk = os.statvfs(settings.state)
         doors = (("agent", settings.agent_socket), ("operator", settings.operator_socket))
-        return {
-            "disk_free": disk.f_bavail * disk.f_frsize,
-            "state_mode": stat.S_IMODE(settings.state.stat().st_mode),
-            "sockets": [seen for door, path in doors if (seen := _socket(door, path)) is not None],
-        }
+        seen: dict[str, Any] = {"sockets": [seen for door, path in doors if (seen := _socket(door, path)) is not None]}
+        try:
+            disk = os.statvfs(settings.state)
+            mode = settings.state.stat().st_mode
+        except OSError:  # gone, or its disk is: the record says so, and what is not known is left out
+            return seen
+        return seen | {"disk_free": disk.f_bavail * disk.f_frsize, "state_mode": stat.S_IMODE(mode)}
 
 
 def installation_secret(path: Path) -> bytes:

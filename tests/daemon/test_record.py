@@ -224,3 +224,33 @@ def test_a_state_that_turns_read_only(
     until_idle(daemon)
     verified(daemon)
     all_written_down(exported(daemon), upstream, crowd.sent)
+
+
+def test_a_state_directory_that_is_moved_away_and_back(
+    start_agentd: Start, upstream: upstreams.Upstream, home: Path
+) -> None:
+    daemon = start_on(start_agentd, upstream, home)
+    with Crowd(daemon.agent_socket, 2) as crowd:
+        crowd.served()
+        daemon.state.rename(home / "elsewhere")
+        clear_no(crowd.refused("record.gone"), "record.gone")
+        operator_is_told(daemon, "record.gone", "removed or replaced")
+        (home / "elsewhere").rename(daemon.state)
+        crowd.served()
+    until_idle(daemon)
+    verified(daemon)
+    all_written_down(exported(daemon), upstream, crowd.sent)
+
+
+def test_a_state_that_cannot_be_looked_at_is_no_end(tmp_path: Path) -> None:
+    """What is not known of the disk is left out; the daemon, which looks now and then, goes on."""
+    import asyncio
+
+    from agentd.edge.host.catalogue import load_catalogue
+    from agentd.edge.host.clock import SystemClock
+    from agentd.machine import Machine
+    from agentd.settings import Settings
+
+    settings = Settings(tmp_path / "policy.yaml", tmp_path / "gone", tmp_path / "run", user_mode=True)
+    machine = Machine(settings, SystemClock(), load_catalogue())
+    asyncio.run(machine.look())
