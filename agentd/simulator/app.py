@@ -19,11 +19,16 @@ from agentd.simulator.engine import Engine
 from agentd.simulator.listing import endpoints_of, find, key_record, model_list, model_record, zdr_list
 from agentd.simulator.messages import Messages
 from agentd.simulator.problems import TYPE_OF_STATUS, of_type, unavailable
+from agentd.simulator.responses import Responses
 from agentd.simulator.words import Grammar, Json, Problem
 from agentd.simulator.writer import JSON_TYPE, LABEL, Writer, problem_response
 
 BASE: Final = "/api/v1"
-GRAMMARS: Final[Mapping[str, Grammar]] = {"/chat/completions": Chat(), "/messages": Messages()}
+GRAMMARS: Final[Mapping[str, Grammar]] = {
+    "/chat/completions": Chat(),
+    "/messages": Messages(),
+    "/responses": Responses(),
+}
 """By path under `BASE`."""
 
 BOOKS: Final = web.AppKey("books", Books)

@@ -12,8 +12,24 @@ MAX_FALLBACKS: Final = 3
 MAX_STOPS: Final = 4
 MAX_MARKS: Final = 4
 MAX_SESSION_CHARS: Final = 256
-MEDIA: Final = frozenset({"image_url", "image", "file", "document", "input_audio", "audio", "video", "video_url"})
+MEDIA: Final = frozenset(
+    {
+        "image_url",
+        "image",
+        "file",
+        "document",
+        "input_audio",
+        "audio",
+        "video",
+        "video_url",
+        "input_image",
+        "input_file",
+    }
+)
 """Kinds of content whose bytes are not text."""
+
+TEXTS: Final = frozenset({"text", "input_text", "output_text"})
+"""Kinds of content that are text and nothing else."""
 
 OPTIONAL: Final = frozenset(
     {
@@ -115,7 +131,7 @@ def segment(kind: str, value: Json | str, extra: int = 0) -> Segment:
     if isinstance(value, str):
         return Segment(f"{kind}\0{value}", count_tokens(value) + extra)
     bare = {name: part for name, part in value.items() if name != "cache_control"}
-    plain = bare.get("text") if bare.get("type") == "text" else None
+    plain = bare.get("text") if bare.get("type") in TEXTS else None
     text = plain if isinstance(plain, str) else json.dumps(bare, ensure_ascii=False, separators=(",", ":"))
     tokens = IMAGE_TOKENS if value.get("type") in MEDIA else count_tokens(text)
     return Segment(f"{kind}\0{text}", tokens + extra, mark_of(value))

@@ -123,15 +123,18 @@ def _say(step: Step, wrong: list[str], calls: bool, asked: Asked) -> str:
 
 def _tool_call(call: Call, index: int, asked: Asked, wrong: list[str]) -> ToolCall | None:
     """A call in the client's terms; None, with the reason in `wrong`, if it offers no shell."""
-    name, arguments = call.name, call.arguments
-    if name is None:
+    arguments = call.arguments
+    if call.name is None:
         tool = find_shell(asked.tools)
         if tool is None:
             wrong.append("[[sim:shell]]: the request offers no shell tool")
             return None
-        name, arguments = tool.name, json.dumps(_shell_arguments(tool, call.command), ensure_ascii=False)
-    seed = f"{digest_of(asked.turns)}{len(asked.turns)}{index}{name}{arguments}"
-    return ToolCall("call_" + hashlib.sha256(utf8(seed)).hexdigest()[:20], name, arguments)
+        arguments = json.dumps(_shell_arguments(tool, call.command), ensure_ascii=False)
+    else:
+        tool = next((offer for offer in asked.tools if offer.name == call.name), ToolOffer(call.name))
+    seed = f"{digest_of(asked.turns)}{len(asked.turns)}{index}{tool.name}{arguments}"
+    identity = "call_" + hashlib.sha256(utf8(seed)).hexdigest()[:20]
+    return ToolCall(identity, tool.name, arguments, tool.kind, tool.namespace)
 
 
 def find_shell(tools: tuple[ToolOffer, ...]) -> ToolOffer | None:

@@ -18,6 +18,11 @@ CHARS_PER_TOKEN: Final = 4
 MESSAGE_TOKENS: Final = 4
 """Overhead of a message: role and separators."""
 
+FUNCTION: Final = "function"
+CUSTOM: Final = "custom"
+LOCAL_SHELL: Final = "local_shell"
+"""Kinds of tools: with a schema, with free text, and the client's own shell (the latter two in the responses API)."""
+
 IMAGE_TOKENS: Final = 1000
 """Of an image or document, whatever its size: about what one costs at common sizes."""
 
@@ -66,6 +71,8 @@ class ToolOffer:
 
     name: str
     schema: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = FUNCTION
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,8 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+    kind: str = FUNCTION
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from agentd.simulator.chat import Chat
 from agentd.simulator.config import SimulatorConfig
 from agentd.simulator.engine import Engine, Served
 from agentd.simulator.messages import Messages
+from agentd.simulator.responses import Responses
 from agentd.simulator.words import Grammar
 
 KEY = "sk-or-v1-" + "0" * 8
@@ -24,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 CHEAP = "google/gemini-2.5-flash-lite"
 DEAR = "anthropic/claude-opus-4.6"
 CATALOGUE = parse_catalogue(shipped("catalogue.json"), "shipped")
-GRAMMARS: dict[str, Grammar] = {"chat": Chat(), "messages": Messages()}
-PATHS = {"chat": "/api/v1/chat/completions", "messages": "/api/v1/messages"}
+GRAMMARS: dict[str, Grammar] = {"chat": Chat(), "messages": Messages(), "responses": Responses()}
+PATHS = {"chat": "/api/v1/chat/completions", "messages": "/api/v1/messages", "responses": "/api/v1/responses"}
 START_NS = 1_800_000_000 * 10**9
 PATIENCE_S = 10.0
 

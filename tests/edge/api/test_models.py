@@ -23,6 +23,8 @@ from edge.api.door import MODELS, Gate, Stream, get, opened, play, post, streami
         ("/v1/messages", Dialect.MESSAGES),
         ("/v1/messages?beta=true", Dialect.MESSAGES),
         ("/api/v1/messages", Dialect.MESSAGES),
+        ("/v1/responses", Dialect.RESPONSES),
+        ("/api/v1/responses?x=1", Dialect.RESPONSES),
     ],
 )
 def test_calls_reach_the_gate_with_their_bytes_and_their_peer(path: str, dialect: Dialect, loop: str) -> None:
@@ -104,7 +106,7 @@ def test_a_client_name_is_plain_or_absent(agent: str) -> None:
         (post("/v1/completions"), 404, "request.unknown_route"),
         (post("/v1/presets/x"), 404, "request.unknown_route"),
         (get("/v1/../etc/passwd"), 404, "request.unknown_route"),
-        (post("/v1/responses"), 405, "request.unknown_route"),
+        (post("/v1/responses/compact"), 404, "request.unknown_route"),
         (get("/v1/chat/completions"), 405, "request.unknown_route"),
         (get("/v1/models", method="DELETE"), 405, "request.unknown_route"),
         (get("/v1/responses"), 405, "request.unknown_route"),
@@ -190,6 +192,25 @@ def test_a_websocket_is_answered_with_426_and_the_connection_ends() -> None:
             assert reply.json()["error"]["code"] == 426
             assert await client.end() == b""
             client.close()
+
+    play(scene())
+
+
+@pytest.mark.parametrize(
+    ("path", "dialect"),
+    [
+        ("/v1/responses/r-1", Dialect.RESPONSES),
+        ("/api/v1/responses", Dialect.RESPONSES),
+        ("/v1/messages/m-1", Dialect.MESSAGES),
+        ("/v1/chat/unknown", Dialect.CHAT),
+    ],
+)
+def test_refusals_are_worded_in_the_dialect_of_their_path(path: str, dialect: Dialect) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        async with opened(gate) as door:
+            await door.ask(get(path))
+        assert [refusal[1] for refusal in gate.refusals] == [dialect]
 
     play(scene())
 
