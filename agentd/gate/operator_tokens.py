@@ -68,7 +68,7 @@ class TokenDesk:
         token = self._desk.tokens.get(name)
         if token is None:
             raise OperatorRefused(
-                "token.none", f"There is no token {name[:40]}.", "agentctl agent token list", Answer.NOT_FOUND
+                "token.none", "There is no token of that id.", "agentctl agent token list", Answer.NOT_FOUND
             )
         await self._record(peer, "token.revoke", token.agent, {"id": token.id})
         return {"id": token.id, "agent": token.agent}

@@ -2,9 +2,11 @@
 piped into where it belongs; it is shown this once, and kept nowhere but there."""
 
 from typing import Any
+from urllib.parse import quote
 
 import click
 
+from agentd.core.types.tokens import digest_of, id_of, is_token
 from agentd.ctl.options import ask_options, client
 from agentd.ctl.show import Column, as_json_document, table
 from agentd.ctl.text import clean
@@ -99,8 +101,9 @@ def list_(*, agent: str | None, every: bool, as_json: bool) -> None:
 @click.argument("name", metavar="ID")
 @ask_options
 def revoke(*, name: str, as_json: bool) -> None:
-    """End the token ID (t-...), now."""
-    done = client().send("DELETE", f"/tokens/{name}", {})
+    """End the token ID (t-...), now. A token itself, found where it should not be, names itself too."""
+    found = id_of(digest_of(name)) if is_token(name) else name
+    done = client().send("DELETE", f"/tokens/{quote(found, safe='')}", {})
     if as_json:
         as_json_document(done)
         return
