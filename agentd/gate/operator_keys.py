@@ -63,8 +63,10 @@ class KeyDesk:
         except KeyUnavailable as failed:
             detail = {"name": name, "act": act, "failure": failed.code}
             await self._record(peer, Act(Kind.KEY, "key.failed", verdict="deny", detail=detail))
-            answer = Answer.NOT_FOUND if failed.code == "key.unknown" else Answer.UNAVAILABLE
-            raise OperatorRefused(failed.code, failed.message, failed.hint, answer) from None
+            if failed.code == "key.unknown":
+                hint = "agentctl key list"
+                raise OperatorRefused("key.none", f"There is no key {name}.", hint, Answer.NOT_FOUND) from None
+            raise OperatorRefused(failed.code, failed.message, failed.hint, Answer.UNAVAILABLE) from None
 
     def _wanting(self, key: str) -> list[str]:
         held = self._desk.policies.current

@@ -83,7 +83,8 @@ class DictKeys:
 
     async def delete(self, name: str) -> None:
         self._check()
-        del self.values[name]
+        if self.values.pop(name, None) is None:
+            raise KeyUnavailable("key.unknown", f"The keyring holds no key {name!r}.")
 
     def names(self) -> Sequence[str]:
         return list(self.values)
