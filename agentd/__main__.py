@@ -77,6 +77,7 @@ def _log_to_stderr(level: str) -> None:
     form = "%(levelname)s %(name)s: %(message)s" if plain else "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=level.upper(), format=form, stream=sys.stderr)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.getLogger("watchdog").setLevel(logging.INFO)  # it tells of every write beside the policy: of this log's, too
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from agentd import __version__
 from agentd.core.dialects import grammar
 from agentd.core.types.callers import Peer
 from agentd.core.types.calls import Dialect
+from agentd.core.types.tokens import without_tokens
 from agentd.edge.api.answers import internal, send
 from agentd.edge.api.body import MAX_BODY, Bodies, BodyRefused
 from agentd.edge.api.estimate import estimate_tokens
@@ -226,8 +227,8 @@ def _dialect(request: web.Request) -> Dialect:
 
 
 def _told(request: web.Request) -> str:
-    """Method and path for a message, short and printable."""
-    text = f"{request.method} {request.path}"[:200]
+    """Method and path for a message, short and printable; a token that was put there by mistake belongs in no record."""
+    text = without_tokens(f"{request.method} {request.path}")[:200]
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
