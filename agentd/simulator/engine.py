@@ -13,7 +13,7 @@ from agentd.simulator.config import SimulatorConfig
 from agentd.simulator.faults import FAILING, HANG, QUIRKS, Scene, refusal, split
 from agentd.simulator.listing import ROUTER, find
 from agentd.simulator.market import Provider, choose
-from agentd.simulator.problems import unavailable
+from agentd.simulator.problems import TOKEN_LIMITS, unavailable
 from agentd.simulator.scenario import Plan, compose, digest_of
 from agentd.simulator.words import Answer, Asked, Grammar, Invalid, Json, Problem, Tally, count_tokens
 
@@ -24,6 +24,10 @@ FAULT_MODEL: Final = ModelEntry(200_000, 64_000, "Simulated fault", 0, ("text", 
 FAULT_PRICE: Final = fixed_price("1", "2")
 UNBILLED: Final = FAILING | {"error-mid", "zero-usage"}
 """Faults after which nothing is charged: failed generations are insured, and a cached answer costs nothing."""
+
+
+LENIENT: Final = "responses"
+"""The API in which an exceeded token limit is no error but an answer without text that ended by length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,8 @@ class Engine:
         plan = compose(asked, cap)
         scene = Scene(name, cap, headers.get("authorization", ""), now_ns, lambda what: self._first(what, asked))
         problem = next((made for fault in plan.faults if (made := refusal(fault, scene))), None)
+        if problem is not None and grammar.name == LENIENT and problem.error_type in TOKEN_LIMITS:
+            problem, plan = None, Plan(finish="length")
         if problem is not None or HANG in plan.faults:
             return Served(generation, problem=problem, plan=plan, stream=asked.stream)
         blank = Entry(generation, now_ns, name, provider, grammar.name, asked.stream, Tally(), price)

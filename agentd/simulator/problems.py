@@ -68,6 +68,12 @@ TYPE_OF_STATUS: Final[Mapping[int, str]] = {
 """The type that goes with a status where only the status is given."""
 
 
+TOKEN_LIMITS: Final = frozenset(
+    {"context_length_exceeded", "max_tokens_exceeded", "token_limit_exceeded", "string_too_long"}
+)
+"""Types that say that something was too long."""
+
+
 class Availability(NamedTuple):
     """A row: HTTP status, whether trying again may help, and what excluded the endpoints."""
 

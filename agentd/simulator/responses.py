@@ -1,8 +1,4 @@
-"""The responses API: bodies read, answers written, whole and as events, in the upstream's own shapes. It keeps no state: what
-would refer to an earlier response is refused.
-
-The items of the model that stand together in an input are one turn, since one answer is several items.
-"""
+"""The responses API: answers written, whole and as events, in the upstream's own shapes. Bodies are read by `responses_input`."""
 
 import hashlib
 import json
@@ -10,43 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from agentd.simulator.cache import mark_last
 from agentd.simulator.chat import Chat, compact, cost_of_answer, pieces_of
-from agentd.simulator.contract import (
-    OPTIONAL,
-    check,
-    check_marks,
-    mark_of,
-    parts_of,
-    provider_of,
-    segment,
-    session_of,
-    text_of,
-)
-from agentd.simulator.words import (
-    CUSTOM,
-    LOCAL_SHELL,
-    MESSAGE_TOKENS,
-    Answer,
-    Asked,
-    Invalid,
-    Json,
-    Problem,
-    Segment,
-    ToolCall,
-    ToolOffer,
-    Turn,
-    objects,
-    utf8,
-    whole_number,
-)
-
-ROLES: Final = frozenset({"user", "assistant", "system", "developer"})
-NAMED: Final = frozenset({"function", "custom"})
-"""Kinds of tools that have a name."""
+from agentd.simulator.responses_input import read
+from agentd.simulator.words import CUSTOM, LOCAL_SHELL, Answer, Asked, Json, Problem, ToolCall, utf8
 
 STATUS: Final = {"stop": "completed", "tool_calls": "completed", "length": "incomplete", "error": "failed"}
 DONE: Final = b"data: [DONE]\n\n"
+LAST: Final = 1_000_000
+"""Number of an error's event: behind every other, wherever the stream broke off."""
+
 _ERRORS: Final = Chat()
 """Errors before the first byte have the same body as in chat completions."""
 
@@ -58,28 +26,7 @@ class Responses:
 
     def read(self, body: Json, headers: Mapping[str, str]) -> Asked:
         """Read a body. Raises `Invalid`."""
-        check(body)
-        _check_stateless(body)
-        instructions = parts_of(body.get("instructions"), "instructions")
-        items = _items(body.get("input"))
-        turns = (*([Turn("system", text_of(instructions))] if instructions else []), *_turns(items))
-        tools = objects(body, "tools")
-        parts = [segment("tool", tool) for tool in tools] + [segment("system", part) for part in instructions]
-        parts += [part for item in items for part in _segments(item)]
-        whole = mark_of(body)
-        asked = Asked(
-            model=body.get("model", ""),
-            stream=body.get("stream", False),
-            turns=turns,
-            segments=tuple(parts),
-            tools=tuple(offer for tool in tools for offer in _offers(tool)),
-            cap=whole_number(body, "max_output_tokens"),
-            provider=provider_of(body),
-            parameters=OPTIONAL & body.keys(),
-            session=session_of(body, headers, turns),
-        )
-        check_marks(asked, whole)
-        return replace(asked, segments=mark_last(asked.segments, whole))
+        return read(body, headers)
 
     def whole(self, answer: Answer) -> Json:
         """The answer as one body."""
@@ -104,8 +51,8 @@ class Responses:
     def error_frames(self, problem: Problem, answer: Answer) -> list[bytes]:
         """The one event of an error in the middle: with a code in words it stands alone, else in a response that failed."""
         if isinstance(problem.code, str):
-            return [_event({"type": "error", "code": problem.code, "message": problem.message, "param": None}, 99)]
-        return [_event({"type": "response.failed", "response": _failed(problem, answer)}, 99)]
+            return [_event({"type": "error", "code": problem.code, "message": problem.message, "param": None}, LAST)]
+        return [_event({"type": "response.failed", "response": _failed(problem, answer)}, LAST)]
 
     def choice_error(self, problem: Problem, answer: Answer) -> Json:
         """A response that failed, with half of the answer in it."""
@@ -129,13 +76,6 @@ def usage_of(answer: Answer) -> Json:
         "total_tokens": 0 if zero else tally.prompt + tally.completion,
         **cost,
     }
-
-
-def _check_stateless(body: Json) -> None:
-    """Refuse what wants state at the upstream. Raises `Invalid`."""
-    for name in ("background", "prompt", "conversation"):
-        if body.get(name) not in (None, False):
-            raise Invalid(f"{name} is not supported")
 
 
 def _response(answer: Answer, status: str) -> Json:
@@ -248,61 +188,3 @@ def _event(said: Json, number: int) -> bytes:
     return (
         b"event: " + kind.encode() + b"\ndata: " + compact({"type": kind, "sequence_number": number, **said}) + b"\n\n"
     )
-
-
-def _items(said: object) -> list[Json]:
-    """The items of an input; text alone is one message of the user. Raises `Invalid`."""
-    if isinstance(said, str):
-        return [{"role": "user", "content": said}]
-    if not isinstance(said, list) or not said or not all(isinstance(item, dict) for item in said):
-        raise Invalid("input must be a string or a list of items")
-    return said
-
-
-def _turns(items: list[Json]) -> Iterator[Turn]:
-    """The items as turns. Raises `Invalid`."""
-    turns: list[Turn] = []
-    for item in items:
-        turn = _turn(item)
-        if turns and turn.role == turns[-1].role == "assistant":
-            last = turns.pop()
-            turn = Turn("assistant", "\n".join(text for text in (last.text, turn.text) if text))
-        turns.append(turn)
-    return iter(turns)
-
-
-def _turn(item: Json) -> Turn:
-    """One item. Raises `Invalid`."""
-    kind = item.get("type") or "message"
-    if kind == "item_reference":
-        raise Invalid("item_reference is not supported: nothing is stored")
-    if kind == "message":
-        role = item.get("role")
-        if role not in ROLES:
-            raise Invalid(f"input: unknown role {role!r}")
-        return Turn(role, text_of(parts_of(item.get("content"), "content")))
-    if str(kind).endswith("_output"):
-        return Turn("tool", "", (text_of(parts_of(item.get("output"), "output")),))
-    return Turn("assistant")
-
-
-def _segments(item: Json) -> list[Segment]:
-    """One item as stretches of the prompt."""
-    if item.get("type") not in (None, "message"):
-        return [segment("item", item, MESSAGE_TOKENS)]
-    role = str(item.get("role"))
-    parts = parts_of(item.get("content"), "content")
-    found = [segment(role, part, 0 if index else MESSAGE_TOKENS) for index, part in enumerate(parts)]
-    return found or [segment(role, "", MESSAGE_TOKENS)]
-
-
-def _offers(tool: Json, namespace: str = "") -> Iterator[ToolOffer]:
-    """The tools that an entry offers: itself, or those in its namespace."""
-    kind = str(tool.get("type", ""))
-    if kind == "namespace":
-        for inner in objects(tool, "tools"):
-            yield from _offers(inner, str(tool.get("name", "")))
-        return
-    schema = tool.get("parameters")
-    name = str(tool.get("name", "")) if kind in NAMED else kind
-    yield ToolOffer(name, schema if isinstance(schema, dict) else {}, kind, namespace)
