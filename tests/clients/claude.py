@@ -1,4 +1,4 @@
-"""Claude Code, unmodified, as an agent of the box: over the agents' Unix socket, and with no other way out.
+"""Claude Code, unmodified, as an agent of the box: over the agents' Unix socket or by TCP, and with no other way out.
 
 It gets a bare environment, a fresh HOME and an empty working directory. As root it also gets a network namespace with
 nothing in it, so that what it reaches, it reaches through the socket.
@@ -21,6 +21,9 @@ from harness.daemon import REPO, Daemon
 
 TIMEOUT_S = 60.0
 """A turn takes one to two seconds; a client that retries without end is cut off here and fails its test."""
+
+MAX_RETRIES = 2
+"""What we tell it; by itself it tries again for a minute and longer."""
 
 INSTALLED = REPO / ".cache" / "clients" / "claude-code"
 PINNED = json.loads((Path(__file__).parent / "claude-code" / "package.json").read_text())["dependencies"][
@@ -60,27 +63,41 @@ class Turn:
 
 
 def turn(daemon: Daemon, prompt: str, place: Path, *, model: str, headers: Mapping[str, str] | None = None) -> Turn:
-    """One prompt, non-interactive, with its Bash tool allowed. `place` is an empty folder of this run's own."""
+    """One prompt over the Unix socket, non-interactive, with its Bash tool allowed. `place` is an empty folder of its own."""
+    connect = {
+        "ANTHROPIC_UNIX_SOCKET": str(daemon.agent_socket),
+        "ANTHROPIC_BASE_URL": "http://agentd.invalid",
+        "ANTHROPIC_AUTH_TOKEN": "local",
+        "ANTHROPIC_API_KEY": "",
+    }
+    if headers:
+        connect["ANTHROPIC_CUSTOM_HEADERS"] = "\n".join(f"{name}: {value}" for name, value in headers.items())
+    return _run(_without_network(), ["-p", prompt, "--model", model], connect, place)
+
+
+def turn_over_tcp(url: str, prompt: str, place: Path, *, model: str, credentials: Mapping[str, str]) -> Turn:
+    """The same over TCP, with a token in one of the variables that hold its credentials. A network namespace would have no such
+    address, so what would go elsewhere goes to a proxy that is not there."""
+    connect = {
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": "",
+        "HTTPS_PROXY": "http://127.0.0.1:9",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "NO_PROXY": "127.0.0.1",
+        **credentials,
+    }
+    return _run([], ["-p", prompt, "--model", model], connect, place)
+
+
+def _run(before: list[str], asked: list[str], connect: Mapping[str, str], place: Path) -> Turn:
     work = place / "work"
     home = place / "home"
     for folder in (work, home):
         folder.mkdir(parents=True)
-    command = [
-        *_without_network(),
-        str(binary()),
-        "-p",
-        prompt,
-        "--model",
-        model,
-        "--output-format",
-        "json",
-        "--allowedTools",
-        "Bash",
-    ]
     done = subprocess.run(
-        command,
+        [*before, str(binary()), *asked, "--output-format", "json", "--allowedTools", "Bash"],
         cwd=work,
-        env=_environment(daemon, home, headers or {}),
+        env={**_environment(home), **connect},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -101,22 +118,15 @@ def _without_network() -> list[str]:
     return ["unshare", "--net", "--"] if can else []
 
 
-def _environment(daemon: Daemon, home: Path, headers: Mapping[str, str]) -> dict[str, str]:
-    """What an operator sets to connect it, and nothing else."""
-    environment = {
+def _environment(home: Path) -> dict[str, str]:
+    """What an operator sets besides where to connect, and nothing else."""
+    return {
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(home),
         "TERM": "dumb",
         "NO_COLOR": "1",
-        "ANTHROPIC_UNIX_SOCKET": str(daemon.agent_socket),
-        "ANTHROPIC_BASE_URL": "http://agentd.invalid",
-        "ANTHROPIC_AUTH_TOKEN": "local",
-        "ANTHROPIC_API_KEY": "",
         "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
         "CLAUDE_CODE_DISABLE_EXPERIMENTAL_BETAS": "1",
         "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
-        "CLAUDE_CODE_MAX_RETRIES": "2",
+        "CLAUDE_CODE_MAX_RETRIES": str(MAX_RETRIES),
     }
-    if headers:
-        environment["ANTHROPIC_CUSTOM_HEADERS"] = "\n".join(f"{name}: {value}" for name, value in headers.items())
-    return environment
