@@ -6,7 +6,7 @@
 
 MAKEFLAGS += --silent --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-all slow lint clients clients-install debian lock measure clean
+.PHONY: help demo run test test-all slow lint clients clients-install bench debian lock measure clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,6 +42,10 @@ lint: $(DEV) ## style, types and the walls between the rooms
 
 clients-install: ## the pinned agents that the tests drive (Claude Code, 364 MB, into .cache/clients)
 	scripts/install-clients
+
+bench: $(RUNTIME) ## what agentd costs beside its floors and peers; ARGS="--quick" or "--only call"
+	bench/install-peers
+	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 debian: ## Debian packages that some tests need: installed when root, else named
 	scripts/debian-packages dbus gnome-keyring
