@@ -44,8 +44,8 @@ from agentd.edge.host.signals import Signals
 from agentd.edge.host.signing import Signer, load_signer
 from agentd.edge.host.tokens import mint_token
 from agentd.edge.host.watch import PolicyWatch, read_policy_file
+from agentd.edge.ledger.anew import begin_anew
 from agentd.edge.ledger.ledger import Ledger
-from agentd.edge.ledger.opening import begin_anew
 from agentd.gate import ports
 from agentd.gate.admission import Admission
 from agentd.gate.current import CurrentPolicy
@@ -119,7 +119,10 @@ async def _build(stack: AsyncExitStack, settings: Settings, clock: SystemClock, 
     signer = await load_signer(keys)
     if settings.new_ledger:
         aside = await asyncio.to_thread(begin_anew, settings.state, settings.new_ledger, clock.wall_ns(), signer)
-        log.warning("a new record begins (%s); the old files are in %s", settings.new_ledger, aside)
+        if aside is None:
+            log.warning("the record is in order, so no new one begins: take --new-ledger out of the start command")
+        else:
+            log.warning("a new record begins (%s); the old files are in %s", settings.new_ledger, aside)
     ledger = await stack.enter_async_context(Ledger.open(settings.state, clock, signer))
     policies = CurrentPolicy(ledger, clock, compiler.compile)
     state = State(

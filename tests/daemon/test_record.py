@@ -254,3 +254,14 @@ def test_a_state_that_cannot_be_looked_at_is_no_end(tmp_path: Path) -> None:
     settings = Settings(tmp_path / "policy.yaml", tmp_path / "gone", tmp_path / "run", user_mode=True)
     machine = Machine(settings, SystemClock(), load_catalogue())
     asyncio.run(machine.look())
+
+
+def test_the_wish_for_a_new_record_is_idle_when_the_record_is_in_order(start_agentd: Start) -> None:
+    """A start command in which it was forgotten must not throw the record, and with it the budgets, away at each restart."""
+    daemon = start_agentd()
+    assert daemon.ask("POST", "/v1/chat/completions", body_of("hello")).status == 200
+    head = exported(daemon)[-1]["seq"]
+    daemon.stop()
+    again = start_agentd(daemons.SHIPPED_POLICY, "--new-ledger", "forgotten", home=daemon.home)
+    assert exported(again)[-1]["seq"] > head
+    assert "take --new-ledger out" in again.said()

@@ -7,25 +7,20 @@ the record is old.
 
 Decisions that were allowed and have no outcome are closed as `unknown`: agentd died in between. Whether the call was made, and
 what it cost, nobody can say; so their reservation stays.
-
-`begin_anew` is the explicit way out when a record cannot be had back: it moves the old files aside, deletes nothing, and the
-new chain's first line names the old head and the reason.
 """
 
 import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from agentd.core.accounting.chain import ORIGIN, Link, Verifier
 from agentd.core.accounting.times import rfc3339
-from agentd.core.types.errors import RecordUnavailable
 from agentd.core.types.receipts import Ending
 from agentd.edge.ledger.anchor import AnchorFile, Noted, read_anchor
 from agentd.edge.ledger.closing import closing
 from agentd.edge.ledger.failures import from_error, unavailable
-from agentd.edge.ledger.files import Place, identity, prepare, sync_directory, take
+from agentd.edge.ledger.files import Place, identity, prepare, take
 from agentd.edge.ledger.staging import Signer, Staged, Tip, genesis
 from agentd.edge.ledger.store import Store
 
@@ -66,7 +61,7 @@ def open_record(directory: Path, at_ns: int, signer: Signer | None) -> Opened:
         raise from_error(error, directory) from error
     store = Store(place)
     try:
-        tip = _existing_or_new(place, store, rfc3339(at_ns), signer)
+        tip = existing(place, store) or begin(store, rfc3339(at_ns), signer, None)
         anchor = AnchorFile(place.head, Noted(tip.ledger, tip.link))
         recovered = sorted(tip.open)
         tip = _recover(store, anchor, tip, rfc3339(at_ns))
@@ -89,57 +84,18 @@ def reopen(opened: Opened, known: Link) -> Tip:
     return tip
 
 
-def begin_anew(directory: Path, reason: str, at_ns: int, signer: Signer | None = None) -> Path:
-    """Move a record that cannot be used aside and begin a new chain whose first line names the old head and the reason.
+def existing(place: Place, store: Store) -> Tip | None:
+    """The end of the record that is there, held against its anchor; None if nothing was ever begun.
 
-    Blocks; the daemon must be stopped. The answer is the directory that holds the old files. Raises `RecordUnavailable`,
-    `OSError`.
+    Raises `RecordUnavailable`, `OSError`.
     """
-    place = prepare(directory)
-    lock = take(place)
-    try:
-        at = rfc3339(at_ns)
-        aside = directory / f"ledger-until-{at.replace(':', '')}"
-        previous = {"reason": reason, "moved_to": aside.name} | _old_head(place)
-        aside.mkdir(mode=0o700)
-        for name in (place.database, place.wal, directory / f"{place.database.name}-shm", place.head):
-            if name.exists():
-                name.rename(aside / name.name)
-        sync_directory(aside)
-        sync_directory(directory)
-        store = Store(place)
-        tip = _begin(store, at, signer, previous)
-        store.close(truncate=True)
-        AnchorFile(place.head, Noted(tip.ledger, tip.link)).close()
-        return aside
-    finally:
-        os.close(lock)
-
-
-def _old_head(place: Place) -> dict[str, Any]:
-    """What can still be said of the old chain: its anchor, else what the database says of itself."""
-    try:
-        noted = read_anchor(place.head)
-        if noted is not None:
-            return {"ledger": noted.ledger, "seq": noted.link.seq, "digest": noted.link.digest, "by": "anchor"}
-        store = Store(place)
-        tip = store.open()
-        store.close(truncate=True)
-        if tip is not None:
-            return {"ledger": tip.ledger, "seq": tip.link.seq, "digest": tip.link.digest, "by": "database"}
-    except RecordUnavailable as error:
-        return {"unreadable": error.code}
-    return {"unreadable": "nothing there"}
-
-
-def _existing_or_new(place: Place, store: Store, at: str, signer: Signer | None) -> Tip:
     noted = read_anchor(place.head)
     there = identity(place.database) is not None
     tip = store.open() if there else None
     if tip is None:
         if noted is not None:
             raise unavailable("record.missing", place.directory)
-        return _begin(store, at, signer, None)
+        return None
     if noted is None and tip.link.seq > 1:
         raise unavailable("record.anchor_gone", place.directory)
     if noted is not None and noted.ledger != tip.ledger:
@@ -150,7 +106,8 @@ def _existing_or_new(place: Place, store: Store, at: str, signer: Signer | None)
     return tip
 
 
-def _begin(store: Store, at: str, signer: Signer | None, previous: dict[str, object] | None) -> Tip:
+def begin(store: Store, at: str, signer: Signer | None, previous: dict[str, object] | None) -> Tip:
+    """A new chain, whose first line names an older one if it replaces one. Raises `RecordUnavailable`."""
     ledger = secrets.token_hex(LEDGER_ID_BYTES)
     return store.begin(genesis(ledger, at, signer, previous), ledger)
 

@@ -277,6 +277,39 @@ def test_a_refusal_by_the_reader_is_not_told_again(path: Path) -> None:
     watched(path, play, QUICK)
 
 
+def test_a_writer_that_has_the_file_open_is_waited_for(path: Path) -> None:
+    """Half of it rests for longer than any two looks, and would do as a policy: it ends in the end mark."""
+
+    async def play(ear: Ear) -> None:
+        await ear.text("one\n...\n")
+        with path.open("r+") as file:
+            await off(lambda: file.write("two\n...\n"))
+            await off(file.flush)
+            await asyncio.sleep(10 * EVENTS_ONLY.settle_s)
+            await off(lambda: file.write("three\n...\n"))
+        await ear.text("two\n...\nthree\n...\n")
+
+    assert len(watched(path, play).texts) == 2
+
+
+def test_a_file_that_is_cut_by_its_name_is_never_closed_and_read_all_the_same(path: Path) -> None:
+    async def play(ear: Ear) -> None:
+        await ear.text("one\n...\n")
+        await off(lambda: os.truncate(path, 4))
+        await ear.text("one\n")
+
+    watched(path, play)
+
+
+def test_a_change_of_its_permissions_is_seen_at_once(path: Path) -> None:
+    async def play(ear: Ear) -> None:
+        await ear.text("one\n...\n")
+        await off(lambda: path.chmod(0o666))
+        await ear.refusal("everybody may write it")
+
+    watched(path, play)
+
+
 def test_a_nudge_looks_at_once(path: Path) -> None:
     async def main() -> None:
         ear = Ear()

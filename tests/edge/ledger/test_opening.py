@@ -10,8 +10,9 @@ import pytest
 
 from agentd.core.types.errors import RecordUnavailable
 from agentd.edge.ledger.anchor import read_anchor
+from agentd.edge.ledger.anew import begin_anew
 from agentd.edge.ledger.ledger import Ledger
-from agentd.edge.ledger.opening import TAIL_LINES, begin_anew
+from agentd.edge.ledger.opening import TAIL_LINES
 from agentd.edge.ledger.schema import SCHEMA_VERSION
 from edge.ledger.lines import HOUR, NOON, Clock, Key, decision, lines_of, outcome, run, verified
 
@@ -307,6 +308,15 @@ def test_beginning_anew_works_whatever_is_there(tmp_path, files):
         (tmp_path / name).write_bytes(content)
     begin_anew(tmp_path, "why not", NOON)
     assert "unreadable" in run(look(tmp_path))[1][0]["detail"]["previous"]
+
+
+def test_a_record_that_is_in_order_is_not_begun_anew(tmp_path):
+    anchor = run(write(tmp_path))
+    assert begin_anew(tmp_path, "left in the start command", NOON) is None
+    assert run(look(tmp_path))[2].ledger == anchor["ledger"]
+    tamper(tmp_path, "UPDATE lines SET body = replace(body, 'minimax', 'mallory') WHERE seq = 3")
+    assert begin_anew(tmp_path, "line 3 was changed", NOON) is not None
+    assert run(look(tmp_path))[2].intact
 
 
 def test_beginning_anew_is_refused_while_a_daemon_runs(tmp_path):
