@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.core.policy.match import holds, match_agent
+from agentd.core.policy.match import holds, match_agent, serves_tcp
 from agentd.core.policy.schema import Agent, Match, Policy
 from agentd.core.types.callers import Peer
 
@@ -77,3 +77,38 @@ def test_one_wrong_fact_is_enough(asked: list[str]) -> None:
     for name in asked:
         wrong: Any = 0 if name in ("uid", "gid") else "/wrong"
         assert not holds(replace(good, **{name: wrong}), PEER)
+
+
+TCP = Peer("agent", uid=1001, transport="tcp", token="t-1", token_agent="main")
+
+
+def test_over_tcp_the_token_names_the_agent_and_the_user_must_fit() -> None:
+    both = policy(other=(Match(uid=1001),), main=(Match(uid=1001),))
+    assert (match_agent(both, TCP) or both.agents["other"]).name == "main"
+    assert match_agent(both, replace(TCP, uid=1002)) is None
+    assert match_agent(both, replace(TCP, token_agent="nobody")) is None
+
+
+def test_over_tcp_nobody_is_anybody_without_a_token() -> None:
+    assert match_agent(policy(main=(Match(uid=1001),)), replace(TCP, token=None, token_agent=None)) is None
+
+
+@pytest.mark.parametrize(
+    "match",
+    [Match(gid=2001), Match(unit="main.service"), Match(exe="/usr/bin/main"), Match(uid=1001, unit="main.service")],
+)
+def test_what_tcp_cannot_tell_fits_nobody(match: Match) -> None:
+    made = policy(main=(match,))
+    assert match_agent(made, TCP) is None
+    assert not serves_tcp(made.agents["main"])
+
+
+def test_one_entry_with_the_user_alone_is_enough() -> None:
+    made = policy(main=(Match(unit="main.service"), Match(uid=1001)))
+    assert match_agent(made, TCP) is not None
+    assert serves_tcp(made.agents["main"])
+
+
+def test_a_token_changes_nothing_on_a_unix_socket() -> None:
+    made = policy(main=(Match(uid=1001),), other=(Match(uid=7),))
+    assert (match_agent(made, replace(PEER, token_agent="other")) or made.agents["other"]).name == "main"
