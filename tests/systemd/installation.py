@@ -1,4 +1,4 @@
-"""A box with a copy of this checkout and the locked packages in it, and `agentctl` from that copy, as an operator would have them.
+"""A box with a copy of this checkout and the locked packages in it, and `agentctl` from that copy, as an operator has them.
 
 The box has no network, so the packages are fetched beforehand, once, with the hashes of the lock. The copy is one, because a
 checkout is worked on while its tests run, and because tests of upgrades change it.
@@ -24,7 +24,7 @@ NEEDED = ("dbus-daemon", "gnome-keyring-daemon", "busctl", "systemd-creds")
 
 SIMULATE = """[Service]
 ExecStart=
-ExecStart=/opt/agentd/current/bin/agentd serve --policy /etc/agentd/policy.yaml --state /var/lib/agentd --run /run/agentd --simulate
+ExecStart=/opt/agentd/current/bin/agentd serve --system --simulate
 WatchdogSec=3
 """
 
@@ -55,7 +55,18 @@ def wheels() -> Path:
         if not place.exists():
             part = place.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
-            fetch = [sys.executable, "-m", "pip", "download", "-q", "--require-hashes", "-r", str(lock), "-d", str(part)]
+            fetch = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "-q",
+                "--require-hashes",
+                "-r",
+                str(lock),
+                "-d",
+                str(part),
+            ]
             done = subprocess.run(fetch, capture_output=True, text=True, check=False)
             if done.returncode:
                 pytest.skip(f"the locked packages cannot be fetched: {done.stderr.strip().splitlines()[-1]}")

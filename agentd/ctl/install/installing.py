@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentd.ctl.install.files import write_whole
 from agentd.ctl.install.layout import UNITS, Layout
-from agentd.ctl.install.release import Builder, tidy
+from agentd.ctl.install.release import Builder, linked, tidy
 from agentd.ctl.install.run import CommandFailed, Commands
 from agentd.ctl.install.service import DAEMON, KEYRING, Service
 from agentd.ctl.install.source import Source, system_policy
@@ -71,7 +71,7 @@ class Install:
             Step(
                 "version",
                 self.builder.plan(self.source),
-                lambda: self.builder.build(self.source),
+                self._build,
                 "Nothing was changed for what runs. Without a way to a package index: agentctl install --wheels DIR.",
             ),
             Step("policy fits", [f"{at.policy}, if there, has no faults"], self._fits, f"Mend {at.policy}."),
@@ -97,7 +97,7 @@ class Install:
             Step("keyring", [f"systemctl start {KEYRING}; seals a password the first time"], service.open_keyring, LOGS),
             Step("start", [f"systemctl restart {DAEMON}, if anything changed; wait for READY"], self._start, LOGS),
             Step("proof", [f"ask {at.run}/operator.sock"], lambda: service.prove(self.version), LOGS),
-            Step("tidy", ["remove versions older than the one before"], self._tidy, f"Look at {at.releases}."),
+            Step("tidy", ["remove versions but this and the one before"], self._tidy, f"Look at {at.releases}."),
         ]  # fmt: skip
 
     def _machine(self) -> str:
@@ -119,6 +119,10 @@ class Install:
         self.run("apt-get", "-q", "update")
         self.run("apt-get", "-q", "-y", "--no-install-recommends", "install", *lacking)
         return f"installed {', '.join(lacking)}"
+
+    def _build(self) -> str:
+        gone = tidy(self.layout, self.release)  # what earlier attempts left; an interrupted one needs the room again
+        return "\n".join(filter(None, (gone, self.builder.build(self.source))))
 
     def _fits(self) -> str:
         policy = self.layout.policy
@@ -147,15 +151,15 @@ class Install:
             if before is None:
                 raise
             self.service.files(before)
-            self.service.switch(before)
+            self.service.switch(before, back=True)
             self.run("systemctl", "daemon-reload")
             self.service.start()
             raise StepFailed(f"{failed}\nIt did not become ready; {before.name} serves again.", LOGS) from None
 
     def _before_this(self) -> Path | None:
-        """The version to go back to: the newest complete other one."""
-        others = [path for path in self.layout.releases.glob("*/.complete") if path.parent != self.release]
-        return max(others, key=lambda path: path.stat().st_mtime).parent if others else None
+        """The version to go back to."""
+        previous = linked(self.layout, self.layout.previous)
+        return previous if previous not in (None, self.release) else None
 
     def _tidy(self) -> str:
-        return tidy(self.layout, {self.source.name})
+        return tidy(self.layout, self.release)

@@ -46,6 +46,11 @@ class Layout:
         return self.opt / "current"
 
     @property
+    def previous(self) -> Path:
+        """A link to the version that was in use before: what to go back to."""
+        return self.opt / "previous"
+
+    @property
     def manifest(self) -> Path:
         """What was put outside /opt/agentd."""
         return self.opt / "manifest.json"

@@ -16,8 +16,6 @@ from agentd.ctl.install.steps import StepFailed
 COMPLETE = ".complete"
 PYTHONS = ("/usr/bin/python3", "/usr/bin/python3.13", "/usr/bin/python3.12", "/usr/bin/python3.11")
 USABLE = "import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))"
-KEPT_RELEASES = 2
-"""The one in use and the one before, to go back to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +72,15 @@ class Builder:
         )
 
 
-def tidy(layout: Layout, keep: set[str]) -> str:
-    """Remove versions that are neither in `keep` nor the newest besides them."""
-    if not layout.releases.is_dir():
-        return ""
-    others = [path for path in layout.releases.iterdir() if path.name not in keep]
-    others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    gone = others[max(0, KEPT_RELEASES - len(keep)) :]
+def linked(layout: Layout, link: Path) -> Path | None:
+    """The version that `current` or `previous` points to, or None."""
+    return layout.releases / link.readlink().name if link.is_symlink() else None
+
+
+def tidy(layout: Layout, wanted: Path) -> str:
+    """Remove every version but the wanted one, the one in use, and the one before."""
+    keep = {wanted, linked(layout, layout.current), linked(layout, layout.previous)}
+    gone = [path for path in sorted(layout.releases.glob("*")) if path not in keep]
     for path in gone:
         shutil.rmtree(path)
     return f"removed {', '.join(path.name for path in gone)}" if gone else ""

@@ -60,14 +60,16 @@ class Service:
         self.run("systemd-tmpfiles", "--create", str(self.layout.tmpfiles))
         return said.strip()
 
-    def switch(self, release: Path) -> str:
-        """Make this version the current one."""
+    def switch(self, release: Path, *, back: bool = False) -> str:
+        """Make this version the current one. The one that was so is noted as previous, unless this is the way `back` to it."""
         said = [
             link(self.manifest, self.layout.commands / name, f"/opt/agentd/current/bin/{name}") for name in PROGRAMS
         ]
         target = f"releases/{release.name}"
         if not self.layout.current.is_symlink() or str(self.layout.current.readlink()) != target:
             self._touch(target)
+            if self.layout.current.is_symlink() and not back:
+                point(self.layout.previous, str(self.layout.current.readlink()))
             point(self.layout.current, target)
             said.append(f"{self.layout.current} -> {target}")
         return "\n".join(filter(None, said))

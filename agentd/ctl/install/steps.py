@@ -63,7 +63,7 @@ def _one(step: Step, show: Callable[[Done], None]) -> Done:
         return Done(step.title, "warn", str(warned))
     except StepFailed as failed:
         show(Done(step.title, "FAIL", str(failed)))
-        raise
+        raise StepFailed(f"The step “{step.title}” failed.", failed.cure) from None
     except (CommandFailed, InTheWay, OSError) as failed:
         show(Done(step.title, "FAIL", str(failed)))
         raise StepFailed(f"The step “{step.title}” failed.", step.cure) from None
