@@ -131,5 +131,6 @@ openai_base_url = "{codex.door(daemon)}/v1"
 """
     keys = {"OPENAI_API_KEY": codex.token(daemon), "CODEX_API_KEY": codex.token(daemon)}
     turn = codex.run("[[sim:say ok]]", tmp_path, config, keys)
+    assert "failed to connect to Responses WebSocket" in turn.told
     assert (turn.status, turn.said) == (0, "ok")
     assert [line["verdict"] for line in decisions(daemon)] == ["allow"]
