@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentd.core.types.tokens import is_token
 from agentd.edge.host.scrub import MIN_FORM_CHARS, Scrubber, ScrubbingFormatter, scrub_logs
 from agentd.edge.host.secret import Secret
+from agentd.edge.host.tokens import mint_token
 
 VALUE = "sk-or-v1-c4nary/+&=~9f\"\\'"
 KEYS = st.text(alphabet=[chr(code) for code in range(0x21, 0x7F)], min_size=MIN_FORM_CHARS, max_size=80)
@@ -150,3 +152,16 @@ def test_every_handler_of_a_logger_writes_scrubbed_lines(scrub: Scrubber) -> Non
     scrub_logs(scrub, logger)
     logger.error("key %s", VALUE)
     assert [stream.getvalue() for stream in streams] == ["key [key openrouter]\n", "ERROR key [key openrouter]\n"]
+
+
+def test_a_local_token_goes_by_its_form(scrub: Scrubber) -> None:
+    """Nobody taught it this one: of tokens only digests are kept."""
+    token = mint_token()
+    record = logging.LogRecord("x", logging.INFO, "", 0, "GET /?key=%s by %s", (token, VALUE), None)
+    assert ScrubbingFormatter(logging.Formatter(), scrub).format(record) == "GET /?key=[token] by [key openrouter]"
+
+
+def test_tokens_are_made_of_chance_and_have_their_form() -> None:
+    made = {mint_token() for _ in range(50)}
+    assert len(made) == 50
+    assert all(is_token(token) for token in made)
