@@ -2,7 +2,8 @@
 
 Over TCP there is no `SO_PEERCRED`. When both ends are on this machine, though, the other end is a socket that the kernel has on
 its books, and can be asked for by its addresses and ports: by `sock_diag` over netlink (one question, one answer, some 15
-microseconds), or, where that family is not allowed, in the table `/proc/self/net/tcp` (one line for every socket, so slower).
+microseconds), or, where that family is not allowed, in the table `/proc/self/net/tcp` (one line for every socket, so some
+milliseconds on a busy machine: a unit should allow AF_NETLINK).
 
 An answer counts only if the addresses in it are exactly those asked for: for a connection that is gone the kernel may offer
 a socket that listens on the same port, and that may be anybody's.
@@ -91,10 +92,12 @@ def parse_answer(answer: bytes, near: End, far: End) -> Found | None:
 
 def parse_table(table: str, near: End, far: End) -> Found | None:
     """The socket out of the text of a table; lines that cannot be understood are nobody's."""
-    port = f":{near[1]:04X}"
-    for line in table.splitlines()[1:]:
+    ports = f":{near[1]:04X} ", f":{far[1]:04X} "
+    for line in table.split("\n"):
+        if ports[0] not in line or ports[1] not in line:  # nearly all lines: not worth taking apart
+            continue
         fields = line.split()
-        if len(fields) < _TABLE_FIELDS or not fields[1].endswith(port):
+        if len(fields) < _TABLE_FIELDS:
             continue
         try:
             if (_table_end(fields[1]), _table_end(fields[2])) == (near, far):
