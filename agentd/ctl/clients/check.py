@@ -14,6 +14,8 @@ from agentd.ctl.exits import CtlError, Exit
 CLOCK_S = 120.0
 """Seconds of silence: a model may think first."""
 
+HTTP_ERROR = 400
+
 MAX_TOKENS = 64
 """Enough for a word after some thought, and a bound for what the proof may cost."""
 
@@ -29,8 +31,9 @@ class Proof:
     status: int
     decision: str
     model: str
-    error: str
-    hint: str
+    error: str = ""
+    hint: str = ""
+    code: str = ""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -81,8 +84,13 @@ def _proof(status: int, decision: str, body: bytes) -> Proof:
     try:
         found = json.loads(body)
         error = found.get("error") or {}
-        if status < 300 and not error:
-            return Proof(status, decision, str(found.get("model", "")), "", "")
-        return Proof(status, decision, "", str(error.get("message") or "no reason given"), str(error.get("hint") or ""))
+        if status < HTTP_ERROR and not error:
+            return Proof(status, decision, str(found.get("model", "")))
+        # Each dialect has agentd's own words in another place: in the error, beside it, or in its metadata.
+        ours = found.get("agentd") or error.get("metadata") or error
+        code = str(ours.get("code", ""))
+        return Proof(
+            status, decision, "", str(error.get("message") or "no reason given"), str(ours.get("hint", "")), code
+        )
     except (ValueError, AttributeError):
-        return Proof(status, decision, "", "what answers there is not agentd", "")
+        return Proof(status, decision, "", "what answers there is not agentd")

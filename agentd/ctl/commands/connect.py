@@ -1,23 +1,25 @@
 """`agentctl connect`: point a client at agentd, take it back, prove it.
 
-With `--user` root becomes that user, for good, before it looks at anything: a home is rearranged by whoever owns it, and a
-proof is one only when the kernel sees the agent's own uid. All modules are imported before, since the user may not read them.
+With `--user` root becomes that user, for good, before it looks at anything of the user's: a home is rearranged by whoever owns
+it, and a proof is one only when the kernel sees the agent's own uid. All modules are imported before, since the user may not be
+able to read them, and a token is made before, since the user may not use the operators' door.
 """
 
 import os
 import pwd
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from agentd.core.types.tokens import digest_of, id_of
 from agentd.ctl.clients import NAMES, client_named
 from agentd.ctl.clients.check import Proof, call
 from agentd.ctl.clients.edits import CannotEdit
 from agentd.ctl.clients.notebook import Notebook
 from agentd.ctl.clients.plan import NO_TOKEN, PLACE_TCP, PLACE_TOKEN, Aim, Client, Door, Plan
+from agentd.ctl.clients.way import Wish, door, needs_tcp
 from agentd.ctl.exits import CtlError, Exit
 from agentd.ctl.options import ask_options, chosen_socket
 from agentd.ctl.show import as_json_document, pairs
@@ -26,18 +28,14 @@ from agentd.ctl.text import clean
 AGENT_SOCKET = "agent.sock"
 """The agents' door, beside the operators'."""
 
-MAX_TOKEN = 4096
-
 MODEL_MARKS = "-_./:@+~"
 """What a name may hold besides letters and digits; none of it means anything to TOML, YAML, JSON or a shell in quotes."""
 
 ANY_MODEL = "auto"
 """A name that nobody has: the choice is the policy's."""
 
-TCP_NEED = "{name} reaches agentd over TCP alone: it cannot open a Unix socket."
-TCP_HINT = (
-    "When agentd serves TCP here: agentctl connect {name} --tcp HOST:PORT, with the agent's token typed or piped in."
-)
+LEFT = "LEFT"
+"""How the notebook begins what it says of a file that it could not take back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +52,31 @@ class Job:
 @click.argument("name", metavar="CLIENT", type=click.Choice(NAMES))
 @click.option("--user", metavar="USER", help="Do it as this user, in its home. Needs root.")
 @click.option("--model", default=ANY_MODEL, show_default=True, help="Model or lane that the client asks for.")
-@click.option("--tcp", metavar="HOST:PORT", help="Use agentd's TCP door; the token is asked for, or read from stdin.")
+@click.option("--agent", metavar="AGENT", help="Come by TCP as this agent of the policy; a token is made for it.")
+@click.option("--tcp", metavar="HOST:PORT", help="Come by TCP, with a token that is asked for or read from stdin.")
 @click.option("--print", "action", flag_value="print", help="Show the configuration, write nothing.")
 @click.option("--undo", "action", flag_value="undo", help="Take back exactly what was written.")
-@click.option(
-    "--check", "action", flag_value="check", help="Prove it with one small, real call; it is recorded and billed."
-)
+@click.option("--check", "action", flag_value="check", help="Prove it with one small call, recorded and billed as any.")
 @ask_options
-def connect(*, name: str, user: str | None, model: str, tcp: str | None, action: str | None, as_json: bool) -> None:
+def connect(*, name: str, action: str | None, model: str, user: str | None, as_json: bool, **way: str | None) -> None:
     """Point a client at agentd, take it back, or prove it.
 
     CLIENT is one of claude-code, codex, openclaw, nanobot, aider, llm, openai-sdk, anthropic-sdk. Its configuration is
-    written to the user's home, with the old texts kept for --undo. Claude Code and the SDKs come by the Unix socket; the
-    others need the TCP door. --check ends with 1 when the call is refused.
+    written to the user's home, with the old texts kept for --undo. Claude Code and the SDKs come by the Unix socket. The
+    others need the door over TCP: say with --agent who they are; the policy must match that agent by the user's uid.
+    --check ends with 1 when the call is refused.
     """
     if not all(char.isalnum() or char in MODEL_MARKS for char in model):
         raise CtlError(Exit.USAGE, f"{model} is no name of a model.", f"Letters, digits and {MODEL_MARKS} alone.")
-    client = client_named(name)
-    socket = str(Path(chosen_socket()).with_name(AGENT_SOCKET))
+    client, chosen = client_named(name), chosen_socket()
+    looks = action in ("print", "undo")
+    wish = Wish(chosen, str(Path(chosen).with_name(AGENT_SOCKET)), way["tcp"], way["agent"], looks)
+    if action is None and client.tcp_only and not (wish.tcp or wish.agent):
+        raise needs_tcp(client)
+    aimed = door(wish)
     home = _become(user)
-    door = Door(socket, *_tcp(tcp, action))
-    job = Job(client, Aim(home, door, model), Notebook(home, name), as_json)
     try:
-        ACTIONS[action or "write"](job)
+        ACTIONS[action or "write"](Job(client, Aim(home, aimed, model), Notebook(home, name), as_json))
     except CannotEdit as why:
         raise CtlError(Exit.REFUSED, f"{why}.", "Nothing was written.") from None
     except OSError as error:
@@ -84,22 +84,17 @@ def connect(*, name: str, user: str | None, model: str, tcp: str | None, action:
 
 
 def _write(job: Job) -> None:
-    client = job.client
-    if client.tcp_only and job.aim.door.tcp is None:
-        _print(job)
-        raise CtlError(
-            Exit.REFUSED, TCP_NEED.format(name=client.name) + " Nothing was written.", TCP_HINT.format(name=client.name)
-        )
-    plan = client.plan(job.aim)
+    plan = job.client.plan(job.aim)
     if not plan.edits:
         _print(job)
         return
     before = job.notebook.undo()
-    if any(what.startswith("LEFT") for _, what in before):
+    if any(what.startswith(LEFT) for _, what in before):
         _undone(job, before)
     changes = job.notebook.write(job.aim.door, job.aim.model, plan.edits)
     if job.as_json:
-        as_json_document({"client": client.name, "written": [change.path for change in changes], "start": plan.start})
+        written = [change.path for change in changes]
+        as_json_document({"client": job.client.name, "written": written, "start": plan.start})
         return
     for change in changes:
         click.echo(clean(f"{'made' if change.before is None else 'changed'}  {change.path}"))
@@ -107,10 +102,10 @@ def _write(job: Job) -> None:
 
 
 def _print(job: Job) -> None:
-    door = job.aim.door
-    if job.client.tcp_only and door.tcp is None:
-        door = Door(door.socket, PLACE_TCP, PLACE_TOKEN)
-    plan = job.client.plan(Aim(job.aim.home, door, job.aim.model))
+    aimed = job.aim.door
+    if job.client.tcp_only and aimed.tcp is None:
+        aimed = Door(aimed.socket, PLACE_TCP, PLACE_TOKEN)
+    plan = job.client.plan(Aim(job.aim.home, aimed, job.aim.model))
     if job.as_json:
         files = [{"path": str(edit.path), "text": edit.shown()} for edit in plan.edits]
         as_json_document({"client": job.client.name, "files": files, "start": plan.start, "notes": list(plan.notes)})
@@ -124,7 +119,11 @@ def _print(job: Job) -> None:
 
 
 def _undo(job: Job) -> None:
+    note = job.notebook.read()
     _undone(job, job.notebook.undo())
+    if note and note.door.token != NO_TOKEN:
+        name = id_of(digest_of(note.door.token))
+        click.echo(f"Its token still serves; end it with: agentctl agent token revoke {name}", err=True)
 
 
 def _undone(job: Job, done: list[tuple[str, str]]) -> None:
@@ -135,38 +134,38 @@ def _undone(job: Job, done: list[tuple[str, str]]) -> None:
             click.echo(clean(f"{path}: {what}"))
     if not done:
         click.echo(f"Nothing was written for {job.client.name}, so nothing is taken back.", err=True)
-    if any(what.startswith("LEFT") for _, what in done):
-        hint = "Look at them; what was before is in " + str(job.notebook.path)
+    if any(what.startswith(LEFT) for _, what in done):
+        hint = f"Look at them; the texts of before are in {job.notebook.path}"
         raise CtlError(Exit.REFUSED, "Not all could be taken back.", hint)
 
 
 def _check(job: Job) -> None:
     note = job.notebook.read()
-    door = note.door if note and job.aim.door.tcp is None else job.aim.door
-    if job.client.tcp_only and door.tcp is None:
-        raise CtlError(Exit.REFUSED, TCP_NEED.format(name=job.client.name), TCP_HINT.format(name=job.client.name))
+    used = note.door if note and job.aim.door.tcp is None else job.aim.door
+    if job.client.tcp_only and used.tcp is None:
+        raise needs_tcp(job.client)
     files = job.notebook.unchanged()
-    proof = call(door, job.client.dialect, note.model if note else job.aim.model)
+    proof = call(used, job.client.dialect, note.model if note else job.aim.model)
     if job.as_json:
         shown = {"status": proof.status, "decision": proof.decision, "model": proof.model, "error": proof.error}
-        as_json_document({"client": job.client.name, "files": dict(files), "door": door.tcp or door.socket, **shown})
+        as_json_document({"client": job.client.name, "files": dict(files), "door": used.tcp or used.socket, **shown})
     else:
-        rows = [(f"file {'as written' if same else 'CHANGED since'}", path) for path, same in files]
-        pairs([*rows, *_proof_rows(proof, door)])
+        rows = [(f"file {'as written' if same else 'CHANGED'}", path) for path, same in files]
+        pairs([*rows, *_proof_rows(proof, used)])
     if proof.error:
         _refused(proof)
 
 
-def _proof_rows(proof: Proof, door: Door) -> list[tuple[str, str]]:
+def _proof_rows(proof: Proof, used: Door) -> list[tuple[str, str]]:
     who = pwd.getpwuid(os.getuid()).pw_name
-    rows = [("door", door.tcp or door.socket), ("caller", f"{who} (uid {os.getuid()})")]
-    rows.append(("answer", f"{proof.status}, from {proof.model}" if not proof.error else f"{proof.status}, refused"))
+    rows = [("door", used.tcp or used.socket), ("caller", f"{who} (uid {os.getuid()})")]
+    rows.append(("answer", f"{proof.status}, refused" if proof.error else f"{proof.status}, from {proof.model}"))
     return [*rows, ("decision", proof.decision or "none: it did not come so far")]
 
 
 def _refused(proof: Proof) -> None:
     hint = proof.hint or (f"agentctl explain {proof.decision}" if proof.decision else "See the daemon's log.")
-    if "caller.unknown" in proof.error + proof.hint:
+    if proof.code == "caller.unknown":
         hint += " If the policy knows this agent by its unit, only calls from that unit are let in."
     raise CtlError(Exit.FINDING, proof.error, hint)
 
@@ -175,11 +174,8 @@ ACTIONS: dict[str, Callable[[Job], None]] = {"write": _write, "print": _print, "
 
 
 def _advise(job: Job, plan: Plan) -> None:
-    for line in (
-        f"Start it with: {plan.start}",
-        *plan.notes,
-        f"Prove it: agentctl connect {job.client.name} --check      take it back: --undo",
-    ):
+    proof = f"agentctl connect {job.client.name} --check"
+    for line in (f"Start it: {plan.start}", *plan.notes, f"Prove it: {proof}", "Take it back: the same with --undo"):
         click.echo(clean(line), err=True)
 
 
@@ -198,21 +194,3 @@ def _become(user: str | None) -> Path:
     elif os.getuid() != found.pw_uid:
         raise CtlError(Exit.REFUSED, f"Only root may do that as {user}.", f"sudo agentctl connect ... --user {user}")
     return Path(found.pw_dir)
-
-
-def _tcp(tcp: str | None, action: str | None) -> tuple[str | None, str]:
-    """Host:port and token. The token is never an argument, where every process could read it."""
-    if tcp is None or action == "undo":
-        return None, NO_TOKEN
-    if action == "print":
-        return tcp, PLACE_TOKEN
-    host, _, port = tcp.rpartition(":")
-    if not host or not port.isdigit():
-        raise CtlError(Exit.USAGE, f"{tcp} is no HOST:PORT.", "Like: --tcp 127.0.0.1:8700")
-    if sys.stdin.isatty():
-        token = str(click.prompt("Token", hide_input=True, err=True)).strip()
-    else:
-        token = sys.stdin.read(MAX_TOKEN).strip()
-    if not token.isascii() or not token.replace("-", "").replace("_", "").replace(".", "").isalnum():
-        raise CtlError(Exit.USAGE, "That is no token.", "It is letters, digits and -_. alone.")
-    return tcp, token
