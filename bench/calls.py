@@ -54,8 +54,9 @@ class Compared:
         """How many times as much one target adds as another: the median of the rounds' own ratios."""
         if name not in self.timed or other not in self.timed:
             return None
-        rounds = zip(*(self.timed[which].rounds for which in (name, other, DIRECT)), strict=True)
-        return statistics.median((own - direct) / max(1e-6, that - direct) for own, that, direct in rounds)
+        mine, theirs, direct = (self.timed[which].rounds for which in (name, other, DIRECT))
+        rounds = zip(mine, theirs, direct, strict=True)
+        return statistics.median([(own - bare) / max(1e-6, that - bare) for own, that, bare in rounds])
 
     def cpu_ms(self, name: str) -> float | None:
         """Processor time of one call. None: not measured."""

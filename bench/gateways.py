@@ -48,7 +48,6 @@ class Target:
     headers: tuple[str, ...] = ("Authorization: Bearer sk-bench",)
     pid: int = 0
     start_s: float = 0.0
-    idle_mb: float = 0.0
 
     def request(self, body: bytes) -> bytes:
         """A chat call as this target takes it."""

@@ -32,6 +32,9 @@ MANY = 64
 SYNC_BYTES = 4096
 """What one line costs the write-ahead log at least: a page."""
 
+FLOOR_PAGES = 1000
+"""Pages of the file that is synced: as many as SQLite lets its log grow to before it begins anew."""
+
 TOGETHER = 2048
 """Lines in the queue while the million is written: below what the ledger refuses."""
 
@@ -87,18 +90,22 @@ async def _rates(folder: Path, rounds: int, seconds: float) -> Rates:
 
 
 def _syncs(path: Path, seconds: float) -> float:
-    """How often in a second this disk makes a page durable at the end of a file."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    """How often in a second this disk makes a page durable, written over in place: what a write-ahead log that is reused
+    needs at least. A file that grows costs more, for its new size has to be durable too."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     page = os.urandom(SYNC_BYTES)
-    done, began = 0, time.monotonic()
+    done = 0
     try:
+        os.pwrite(descriptor, page * FLOOR_PAGES, 0)
+        os.fsync(descriptor)
+        began = time.monotonic()
         while time.monotonic() - began < seconds:
-            os.write(descriptor, page)
+            os.pwrite(descriptor, page, done % FLOOR_PAGES * SYNC_BYTES)
             os.fdatasync(descriptor)
             done += 1
+        return done / (time.monotonic() - began)
     finally:
         os.close(descriptor)
-    return done / (time.monotonic() - began)
 
 
 async def _appends(ledger: Ledger, pair: tuple[Line, Line], writers: int, seconds: float) -> float:
