@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agentd.core.dialects.grammar import Rewrite
 from agentd.core.types.errors import Unreadable
@@ -231,3 +233,46 @@ def test_input_without_its_form_is_refused_by_place(fields: Json, message: str) 
         RESPONSES.read(json.dumps(fields).encode())
     assert caught.value.code == "request.shape"
     assert message in caught.value.message
+
+
+KEYS = [
+    "type",
+    "role",
+    "content",
+    "text",
+    "output",
+    "tools",
+    "tool",
+    "name",
+    "namespace",
+    "image_url",
+    "encrypted_content",
+]
+KINDS = [
+    "message",
+    "function_call",
+    "function_call_output",
+    "reasoning",
+    "additional_tools",
+    "news",
+    "input_text",
+    "user",
+]
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.sampled_from(KINDS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=5), min_size=1, max_size=4) | ANYTHING)
+def test_any_input_is_read_and_rewritten_or_refused(given: Any) -> None:
+    try:
+        call = RESPONSES.read(json.dumps({"input": given}).encode())
+    except Unreadable:
+        return
+    kept = sent(call, BARE)["input"]
+    assert kept == given
+    foreign = sent(call, FOREIGN)["input"]
+    assert foreign == given if isinstance(given, str) else all(item in given for item in foreign)
+    assert '"reasoning"' not in [json.dumps(item.get("type")) for item in foreign if isinstance(item, dict)]
