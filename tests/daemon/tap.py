@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 
 BEARER = re.compile(rb"(?i)authorization: *bearer +([^\r\n]+)\r\n")
 HEAD_BYTES = 64 * 1024
+HELD_AFTER = 3
+"""Events of a stream that pass before it is held: enough for agentd to see that an answer comes."""
+
 PATIENCE_S = 30.0
 
 
@@ -34,7 +37,7 @@ class Tap(threading.Thread):
         return self
 
     def hold(self) -> None:
-        """Answers that begin from now on stop after their first bytes."""
+        """Streams stop after their first events."""
         self._loop.call_soon_threadsafe(self._flows.clear)
 
     def flow(self) -> None:
@@ -89,10 +92,13 @@ class Tap(threading.Thread):
             await to.drain()
 
     async def _answers(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        events = 0
         while chunk := await there.read(HEAD_BYTES):
             writer.write(chunk)
             await writer.drain()
-            await self._flows.wait()
+            events += chunk.count(b"data: ")
+            if events >= HELD_AFTER:
+                await self._flows.wait()
 
 
 def refusal_with(key: str) -> list[bytes]:

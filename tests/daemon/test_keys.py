@@ -121,7 +121,7 @@ def test_rotation_lets_a_stream_go_on_and_the_next_call_use_the_new_key(daemon: 
     tap.hold()
     connection = UnixConnection(daemon.agent_socket)
     try:
-        connection.request("POST", DIALECTS[0], body_of("[[sim:long 40]] go on", stream=True))
+        connection.request("POST", DIALECTS[0], body_of("[[sim:slow 10]] [[sim:long 40]] go on", stream=True))
         answer = connection.getresponse()
         begun = answer.read1(1)
         set_key(daemon, SECOND)
