@@ -20,6 +20,7 @@ from agentd import __version__
 from agentd.compiling import Compiler
 from agentd.core.accounting.catalogue import Catalogue
 from agentd.core.accounting.times import rfc3339
+from agentd.core.policy.decide import halted
 from agentd.core.policy.facts import Halt
 from agentd.core.types.errors import PolicyRefused, RecordUnavailable
 from agentd.core.types.receipts import Ending
@@ -51,11 +52,12 @@ from agentd.gate.admission import Admission
 from agentd.gate.current import CurrentPolicy
 from agentd.gate.desk import Desk
 from agentd.gate.escalations import Escalations
+from agentd.gate.flight import Run
 from agentd.gate.halts import Halts
 from agentd.gate.operator import OperatorDesk
 from agentd.gate.pipeline import ModelPipeline, Way
 from agentd.gate.refusing import Refuser
-from agentd.gate.relay import Relay, Run
+from agentd.gate.relay import Relay
 from agentd.gate.sessions import Sessions
 from agentd.gate.spend import NS_PER_HOUR, Spend
 from agentd.gate.state import State
@@ -238,7 +240,7 @@ def _desk(house: House, relay: Relay) -> Desk:
         policies=house.policies,
         halts=house.state.halts,
         clock=house.clock,
-        vitals=lambda: house.machine.vitals(house, relay.in_flight),
+        vitals=lambda: house.machine.vitals(house, relay),
         used=lambda: budget_rows(house.policies, house.state.spend, house.clock.wall_ns()),
         judge=lambda given: house.compiler.why(house.policies.current, given, house.state, house.clock.wall_ns()),
         read_policy=house.compiler.read,
@@ -254,7 +256,7 @@ def _cut_halted(relay: Relay, halt: Halt) -> None:
         names = {"box": "", "agent": run.request.caller.agent, "tier": run.permit.allow.limits.tier}
         return names[halt.scope] == halt.name
 
-    relay.cut(meant, Ending.HALTED)
+    relay.cut(meant, Ending.HALTED, halted(halt))
 
 
 async def _restore(ledger: Ledger, clock: SystemClock, state: State) -> None:

@@ -14,11 +14,13 @@ from agentd import __version__
 from agentd.core.accounting.catalogue import Catalogue
 from agentd.core.accounting.times import rfc3339
 from agentd.core.policy.model import account_name
-from agentd.core.policy.schema import Budget, Policy, Scope
+from agentd.core.policy.schema import Budget, Policy, Scope, UpstreamKind
 from agentd.edge.host.clock import SystemClock
 from agentd.edge.host.limits import hardening
 from agentd.edge.host.pulse import Pulse
 from agentd.gate.current import CurrentPolicy
+from agentd.gate.flight import Health
+from agentd.gate.relay import Relay
 from agentd.gate.spend import Spend
 from agentd.gate.vitals import SocketVitals, UpstreamVitals, Vitals
 from agentd.settings import Settings
@@ -51,7 +53,7 @@ class Machine:
         """Read the secret behind opaque session names, or make it. The state directory exists by then."""
         self.secret = await asyncio.to_thread(installation_secret, self._settings.state / OPAQUE_FILE)
 
-    def vitals(self, house: "House", in_flight: int) -> Vitals:
+    def vitals(self, house: "House", relay: Relay) -> Vitals:
         """Everything the operator's desk asks for."""
         counters = house.ledger.counters
         told = Vitals(
@@ -60,9 +62,10 @@ class Machine:
             started_at=self._started_at,
             simulate=self._settings.simulate,
             user_mode=self._settings.user_mode,
-            in_flight=in_flight,
+            in_flight=relay.in_flight,
             sockets=self._seen.get("sockets", []),
-            upstreams=_upstreams(house.policies, self._settings.simulate),
+            upstreams=_upstreams(house.policies, relay, self._settings.simulate),
+            policy_path=str(self._settings.policy),
             counters={
                 "lines": counters.lines,
                 "pending": counters.pending,
@@ -86,7 +89,8 @@ class Machine:
     def _look(self) -> dict[str, Any]:
         settings = self._settings
         doors = (("agent", settings.agent_socket), ("operator", settings.operator_socket))
-        seen: dict[str, Any] = {"sockets": [seen for door, path in doors if (seen := _socket(door, path)) is not None]}
+        sockets = [found for door, path in doors if (found := _socket(door, path)) is not None]
+        seen: dict[str, Any] = {"sockets": sockets}
         try:
             disk = os.statvfs(settings.state)
             mode = settings.state.stat().st_mode
@@ -151,14 +155,19 @@ def _row(budget: Budget, name: str, spend: Spend, at_ns: int) -> dict[str, Any]:
     }
 
 
-def _upstreams(policies: CurrentPolicy, simulate: bool) -> list[UpstreamVitals]:
+def _upstreams(policies: CurrentPolicy, relay: Relay, simulate: bool) -> list[UpstreamVitals]:
     held = policies.current
-    if held is None:
-        return []
-    return [
-        UpstreamVitals(name=u.name, url=u.url, simulated=simulate and u.kind.value == "openrouter")
-        for u in held.policy.upstreams.values()
-    ]
+    told: list[UpstreamVitals] = []
+    for upstream in held.policy.upstreams.values() if held is not None else ():
+        simulated = simulate and upstream.kind is UpstreamKind.OPENROUTER
+        seen = UpstreamVitals(name=upstream.name, url=upstream.url, simulated=simulated)
+        health = relay.upstreams.get(upstream.name, Health())
+        if health.last_ok:
+            seen["last_ok"] = health.last_ok
+        if health.last_error:
+            seen["last_error"], seen["failed_at"] = health.last_error, health.failed_at
+        told.append(seen)
+    return told
 
 
 def _socket(door: str, path: Path) -> SocketVitals | None:

@@ -36,11 +36,16 @@ class Asking:
         session = session_named(agent.name, hints.session) if hints.session else ""
         origin = self.refuser.origin(peer, agent.name, session)
         ask = read_ask(agent, session, self.state.sessions.recall(session, origin.at_ns), body)
+        if isinstance(ask, Deny):
+            return await self._refused(origin, None, ask, "")
         judged = self.state.escalations.judge(held.policy, ask, origin.at_ns)
         if isinstance(judged, Deny):
-            line = lines.escalation_line(origin, ask.class_name, "deny", judged.reason, {"asked": ask.reason})
-            return await self.refuser.recorded(Dialect.CHAT, line, judged)
+            return await self._refused(origin, ask.class_name, judged, ask.reason)
         return await self._grant(origin, held.policy, judged)
+
+    async def _refused(self, origin: lines.Origin, class_name: str | None, deny: Deny, asked: str) -> ports.Answer:
+        line = lines.escalation_line(origin, class_name, "deny", deny.reason, {"asked": asked})
+        return await self.refuser.recorded(Dialect.CHAT, line, deny)
 
     async def _grant(self, origin: lines.Origin, policy: Policy, granted: Granted) -> ports.Answer:
         """The quota pays first, so that no second ask slips in while the line is being written."""

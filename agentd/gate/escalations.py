@@ -16,6 +16,12 @@ from agentd.core.types.verdicts import Answer, Deny, Reason
 
 MAX_REASON_CHARS = 500
 
+NAME_IT = (
+    "Send the header X-Agentd-Session with the ask and with the calls that it is for, or the client's own such header."
+)
+
+ASK_KEYS = frozenset({"class", "tier", "reason"})
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -87,6 +93,8 @@ class Escalations:
                 f"class {task.name} can be raised to {rule.to} only",
                 f"Ask for tier {rule.to}.",
             )
+        if not ask.session:
+            return _no("escalation.no_session", place, "an escalation is for one session, and none is named", NAME_IT)
         if not ask.reason.strip():
             return _no(
                 "escalation.no_reason",
@@ -125,11 +133,9 @@ class Escalations:
         return grant
 
     def find(self, agent: str, session: str, at_ns: int) -> tuple[Grant, ...]:
-        """Grants that this agent's session holds now; one that was asked for without a session serves any of the agent's."""
+        """Grants that this agent's session holds now."""
         self._live = {name: live for name, live in self._live.items() if live.until_ns > at_ns}
-        return tuple(
-            live.grant for live in self._live.values() if live.agent == agent and live.session in ("", session)
-        )
+        return tuple(live.grant for live in self._live.values() if live.agent == agent and live.session == session)
 
     def take(self, grant: str) -> Live | None:
         """Use a grant up, in the same step that decided by it; what comes back is for `put_back`."""
@@ -140,15 +146,22 @@ class Escalations:
         self._live[taken.grant.id] = taken
 
 
-def read_ask(agent: Agent, session: str, memory: Memory | None, body: Mapping[str, Any]) -> Ask:
-    """The ask in a request body: class (default: the session's, else the agent's), tier, reason."""
-
-    def text(key: str) -> str | None:
-        value = body.get(key)
-        return value[:MAX_REASON_CHARS] if isinstance(value, str) and value else None
-
+def read_ask(agent: Agent, session: str, memory: Memory | None, body: Mapping[str, Any]) -> Ask | Deny:
+    """The ask in a request body: class (default: the session's, else the agent's), tier, reason. What else stands in it, or
+    is no text, is refused by name: a wish that is not understood must not look granted."""
+    unknown = sorted(set(body) - ASK_KEYS)
+    if unknown:
+        message = f"an escalation has no {unknown[0][:40]!r}"
+        return Deny(
+            Reason("escalation.unknown_key", "agentd", message, "It takes class, tier and reason."), Answer.INVALID
+        )
+    untold = sorted(key for key, value in body.items() if not isinstance(value, str))
+    if untold:
+        message = f"{untold[0]} of an escalation is a text"
+        return Deny(Reason("escalation.not_text", "agentd", message), Answer.INVALID)
     usual = memory.class_name if memory is not None else agent.default_class
-    return Ask(agent, session, text("class") or usual, text("tier"), text("reason") or "")
+    reason = str(body.get("reason", ""))[:MAX_REASON_CHARS]
+    return Ask(agent, session, str(body.get("class") or usual), str(body["tier"]) if body.get("tier") else None, reason)
 
 
 def _no(code: str, rule: str, message: str, hint: str = "") -> Deny:

@@ -30,8 +30,9 @@ from agentd.core.types.verdicts import Allow, Ask, Deny, Reason
 from agentd.gate import lines, ports
 from agentd.gate.asking import Asking
 from agentd.gate.current import Held
+from agentd.gate.flight import Failure, Run
 from agentd.gate.refusing import Refuser, worded
-from agentd.gate.relay import Failure, Relay, Run
+from agentd.gate.relay import Relay
 from agentd.gate.sessions import opaque, session_of
 from agentd.gate.state import State
 
@@ -167,8 +168,9 @@ class ModelPipeline:
     def _failed(self, asked: _Asked, failure: Failure) -> ports.Answer:
         """The refusal of a call that was allowed, recorded and sent, and got no answer; its line is closed already."""
         error = failure.error
-        rule = f"upstreams.{failure.upstream} ({asked.held.policy.source})"
-        reason = Reason(error.code, rule, error.message, error.hint)
+        upstream = f"upstreams.{failure.upstream} ({asked.held.policy.source})"
+        rule = error.rule if isinstance(error, UpstreamFailed) else ""
+        reason = Reason(error.code, rule or upstream, error.message, error.hint)
         decision = failure.receipt.decision
         if isinstance(error, UpstreamFailed):
             return worded(asked.arrival.dialect, Deny(reason, error.answer, error.retry_after_s), decision)

@@ -1,9 +1,5 @@
 """Sending a permitted call and relaying its answer: from the permit to the outcome that closes its line.
 
-Money: the upstream's reported cost settles a reservation; without one the price table does; an answer that said neither
-keeps its reservation. Counts are final only with the model's own finish: a messages stream begins with some, and one that
-breaks off afterwards has cost more than they say. A refusal by the upstream before it worked costs nothing.
-
 A stream is answered once it has bytes to pass on: what fails before them is refused in words of its dialect, or goes to another
 model, like a call that is not streamed.
 
@@ -14,20 +10,27 @@ cannot interrupt it.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 
-from agentd.core.accounting.price import Price, cost_of, countable
+from agentd.core.accounting.times import rfc3339
 from agentd.core.dialects import grammar
-from agentd.core.dialects.grammar import ReplyFacts, ReplyMachine
-from agentd.core.policy.facts import Memory
-from agentd.core.types.calls import Request
 from agentd.core.types.errors import AgentdError, KeyUnavailable, RecordUnavailable, UpstreamFailed
-from agentd.core.types.receipts import CostSource, Ending, Outcome, Permit, Receipt
+from agentd.core.types.receipts import Ending, Outcome
 from agentd.core.types.records import Line
-from agentd.core.types.verdicts import Answer, Deny, Reason
+from agentd.core.types.verdicts import Deny, Reason
 from agentd.gate import lines, ports
-from agentd.gate.spend import Reservation, Spend
+from agentd.gate.flight import (
+    STOPPED,
+    Failure,
+    Flight,
+    Health,
+    Run,
+    cost_of_call,
+    ending_of,
+    failed_of,
+    failure_of,
+    stopped_of,
+)
+from agentd.gate.spend import Spend
 
 CLOSED_ALREADY = "record.not_open"
 """The record's answer to an outcome of a call that is closed: a write that was refused, as its file had just been moved away,
@@ -38,60 +41,6 @@ RETRY_OUTCOME_S = 1.0
 
 AFTER_ERROR_S = 2.0
 """How long an answer that told of an error may go on, for the usage that can follow; the agent waits for its last bytes."""
-
-STOPS = {
-    Ending.STOPPED: ("daemon.stopping", "agentd was stopped while this answer was being written"),
-    Ending.HALTED: ("operator.halt", "the operator stopped this call"),
-}
-"""What an agent is told of a call that was ended from inside."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A call that was permitted, with what is needed to settle it."""
-
-    request: Request
-    permit: Permit
-    money: Reservation
-    price: Price
-    before: Memory | None  # what the session was given by the call before
-    started_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """The upstream gave nothing that could be passed on; the line is closed."""
-
-    error: UpstreamFailed | KeyUnavailable
-    receipt: Receipt
-    model: str
-    upstream: str
-
-    @property
-    def retryable(self) -> bool:
-        """Whether another candidate may be tried."""
-        return isinstance(self.error, UpstreamFailed) and self.error.retryable
-
-
-@dataclass(slots=True)
-class _Flight:
-    """A call under way. `cut` is set by whoever ends it before its time."""
-
-    run: Run
-    machine: ReplyMachine
-    dispatched_ns: int
-    opened: AbstractAsyncContextManager[ports.Reply]
-    opening: asyncio.Timeout | None = None  # ends the wait for the reply when it is brought forward
-    reply: ports.Reply | None = None
-    busy_ns: int = 0
-    seen: int = 0  # the status that the agent got
-    cut: Ending | None = None
-    closed: bool = False
-
-    @property
-    def facts(self) -> ReplyFacts:
-        """What the answer has said so far."""
-        return self.machine.facts
 
 
 class Relay:
@@ -106,7 +55,8 @@ class Relay:
         self._clock = clock
         self._spend = spend
         self._tasks = tasks
-        self._flights: dict[int, _Flight] = {}
+        self._flights: dict[int, Flight] = {}
+        self.upstreams: dict[str, Health] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._ending = False
 
@@ -115,12 +65,12 @@ class Relay:
         """How many calls are under way."""
         return len(self._flights)
 
-    def cut(self, chosen: Callable[[Run], bool], ending: Ending) -> int:
-        """End the calls that are chosen, now, answered by the upstream or not yet; says how many."""
+    def cut(self, chosen: Callable[[Run], bool], ending: Ending, why: Reason = STOPPED) -> int:
+        """End the calls that are chosen, now, answered by the upstream or not yet; says how many. Agents are told `why`."""
         running = (flight for flight in self._flights.values() if flight.cut is None and not flight.closed)
         flights = [flight for flight in running if chosen(flight.run)]
         for flight in flights:
-            flight.cut = ending
+            flight.cut, flight.why = ending, why
             if flight.reply is not None:
                 flight.reply.abort()
             elif flight.opening is not None:
@@ -138,13 +88,13 @@ class Relay:
     async def run(self, run: Run, dispatch: ports.Dispatch) -> ports.Answer | Failure:
         """Send. Returns the answer, whole or as a stream that closes the line when it ends or is closed."""
         machine = grammar(dispatch.dialect).reader(run.request.call)
-        flight = _Flight(run, machine, self._clock.mono_ns(), self._upstream.open(run.permit, dispatch))
+        flight = Flight(run, machine, self._clock.mono_ns(), self._upstream.open(run.permit, dispatch))
         self._flights[run.permit.receipt.seq] = flight
         try:
             flight.reply = await self._open(flight)
         except (UpstreamFailed, KeyUnavailable) as error:
-            await self.close(flight, flight.cut or _ending(error), error)
-            return _failure(run, error)
+            await self.close(flight, flight.cut or ending_of(error), error)
+            return failure_of(run, error)
         except BaseException:  # the caller went away while the upstream was asked: recorded, then as before
             await self.close(flight, flight.cut or Ending.CLIENT_GONE)
             raise
@@ -153,19 +103,19 @@ class Relay:
             return await self._streamed(flight, flight.reply, headers)
         return await self._whole(flight, flight.reply, headers)
 
-    async def _open(self, flight: _Flight) -> ports.Reply:
+    async def _open(self, flight: Flight) -> ports.Reply:
         """Wait for the upstream's status; a cut ends that. Raises what `Upstream.open` does, and the words for a cut."""
         try:
             async with asyncio.timeout(None) as flight.opening:
                 reply = await flight.opened.__aenter__()
         except TimeoutError:
-            raise _stopped(flight.cut) from None
+            raise stopped_of(flight) from None
         if flight.cut is not None:  # at the very moment when the status came
             reply.abort()
         return reply
 
     async def _streamed(
-        self, flight: _Flight, reply: ports.Reply, headers: tuple[tuple[str, str], ...]
+        self, flight: Flight, reply: ports.Reply, headers: tuple[tuple[str, str], ...]
     ) -> ports.Answer | Failure:
         stream = _Stream(self, flight, reply.chunks())
         try:
@@ -173,10 +123,10 @@ class Relay:
         except BaseException:  # the caller went away: recorded, then as before
             await stream.aclose()
             raise
-        return ports.Answer(200, headers, stream=stream) if failed is None else _failure(flight.run, failed)
+        return ports.Answer(200, headers, stream=stream) if failed is None else failure_of(flight.run, failed)
 
     async def _whole(
-        self, flight: _Flight, reply: ports.Reply, headers: tuple[tuple[str, str], ...]
+        self, flight: Flight, reply: ports.Reply, headers: tuple[tuple[str, str], ...]
     ) -> ports.Answer | Failure:
         broken: UpstreamFailed | None = None
         body = b""
@@ -191,22 +141,22 @@ class Relay:
         except BaseException:  # the caller went away: recorded, then as before
             await self.close(flight, flight.cut or Ending.CLIENT_GONE)
             raise
-        failed = _failed(flight, broken)
+        failed = failed_of(flight, broken)
         if failed is not None:
-            await self.close(flight, flight.cut or _ending(failed), failed)
-            return _failure(flight.run, failed)
+            await self.close(flight, flight.cut or ending_of(failed), failed)
+            return failure_of(flight.run, failed)
         flight.seen = 200
         await self.close(flight, Ending.DONE)
         return ports.Answer(200, (("Content-Type", "application/json"), *headers), body)
 
-    def feed(self, flight: _Flight, chunk: bytes) -> bytes:
+    def feed(self, flight: Flight, chunk: bytes) -> bytes:
         """Let the machine read a chunk; what may be passed on comes back."""
         before = self._clock.mono_ns()
         out = flight.machine.feed(chunk)
         flight.busy_ns += self._clock.mono_ns() - before
         return out
 
-    async def close(self, flight: _Flight, ending: Ending, error: AgentdError | None = None) -> None:
+    async def close(self, flight: Flight, ending: Ending, error: AgentdError | None = None) -> None:
         """End a call once: connection, money, line. Runs to its end whatever happens to the caller."""
         if flight.closed:
             return
@@ -215,11 +165,12 @@ class Relay:
             self._tasks.create_task(self._close(flight, ending, error), name=f"close-{flight.run.permit.receipt.seq}")
         )
 
-    async def _close(self, flight: _Flight, ending: Ending, error: AgentdError | None) -> None:
+    async def _close(self, flight: Flight, ending: Ending, error: AgentdError | None) -> None:
         if flight.reply is not None:
             await flight.opened.__aexit__(None, None, None)
         now = self._clock.mono_ns()
         run = flight.run
+        self._note_health(run, ending, error)
         outcome = self._outcome(flight, ending, error, now)
         line = lines.outcome_line(run.request, run.permit, outcome, self._clock.wall_ns())
         if not await self._try(line):
@@ -227,7 +178,7 @@ class Relay:
             return
         self._settle(flight, outcome)
 
-    def _write_later(self, flight: _Flight, line: Line, outcome: Outcome) -> None:
+    def _write_later(self, flight: Flight, line: Line, outcome: Outcome) -> None:
         if self._ending:
             return
         name = f"outcome-{flight.run.permit.receipt.seq}"
@@ -235,7 +186,7 @@ class Relay:
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
-    async def _until_written(self, flight: _Flight, line: Line, outcome: Outcome) -> None:
+    async def _until_written(self, flight: Flight, line: Line, outcome: Outcome) -> None:
         while True:
             await asyncio.sleep(RETRY_OUTCOME_S)
             if await self._try(line):
@@ -248,15 +199,25 @@ class Relay:
             return gone.code == CLOSED_ALREADY
         return True
 
-    def _settle(self, flight: _Flight, outcome: Outcome) -> None:
+    def _note_health(self, run: Run, ending: Ending, error: AgentdError | None) -> None:
+        """A call that went well clears what was wrong before; one that the client or the operator ended says nothing."""
+        name = run.permit.allow.limits.upstream
+        before = self.upstreams.get(name, Health())
+        now = rfc3339(self._clock.wall_ns())
+        if ending is Ending.DONE:
+            self.upstreams[name] = Health(last_ok=now)
+        elif error is not None and ending in (Ending.ERROR, Ending.CUT, Ending.TIMEOUT):
+            self.upstreams[name] = Health(before.last_ok, error.code, now)
+
+    def _settle(self, flight: Flight, outcome: Outcome) -> None:
         usage = outcome.usage
         self._spend.settle(flight.run.money, outcome.cost, (usage.prompt or 0) + (usage.completion or 0))
         self._flights.pop(flight.run.permit.receipt.seq, None)
 
-    def _outcome(self, flight: _Flight, ending: Ending, error: AgentdError | None, now_ns: int) -> Outcome:
+    def _outcome(self, flight: Flight, ending: Ending, error: AgentdError | None, now_ns: int) -> Outcome:
         run = flight.run
         facts = flight.facts
-        cost, source = _cost(run, facts, error)
+        cost, source = cost_of_call(run, facts, error)
         return Outcome(
             ending=ending,
             status=flight.seen,
@@ -276,7 +237,7 @@ class Relay:
 class _Stream(AsyncIterator[bytes]):
     """A streamed answer. Not a generator, so that closing it before its first byte closes the line as well."""
 
-    def __init__(self, relay: Relay, flight: _Flight, chunks: AsyncIterator[bytes]) -> None:
+    def __init__(self, relay: Relay, flight: Flight, chunks: AsyncIterator[bytes]) -> None:
         self._relay = relay
         self._flight = flight
         self._chunks = chunks
@@ -327,72 +288,19 @@ class _Stream(AsyncIterator[bytes]):
     async def _close(self) -> UpstreamFailed | None:
         """Close the line of an answer that is over; returns what the agent has to be told."""
         self._ended = True
-        failed = _failed(self._flight, self._broken)
-        ending = self._flight.cut or (Ending.DONE if failed is None else _ending(failed))
+        failed = failed_of(self._flight, self._broken)
+        ending = self._flight.cut or (Ending.DONE if failed is None else ending_of(failed))
         await self._relay.close(self._flight, ending, failed)
         return failed
 
     def _excuse(self, error: UpstreamFailed) -> bytes:
         """An error in the dialect's own shape, as the last bytes."""
         run = self._flight.run
-        rule = f"upstreams.{run.permit.allow.limits.upstream}"
-        deny = Deny(Reason(error.code, rule, error.message), error.answer, error.retry_after_s)
+        rule = error.rule or f"upstreams.{run.permit.allow.limits.upstream}"
+        deny = Deny(Reason(error.code, rule, error.message, error.hint), error.answer, error.retry_after_s)
         return grammar(run.request.call.dialect).stream_error(deny, run.permit.receipt.decision)
 
     async def aclose(self) -> None:
         """The client is gone, or has all."""
         self._over = self._ended = True
         await self._relay.close(self._flight, self._flight.cut or Ending.CLIENT_GONE)
-
-
-def _failed(flight: _Flight, broken: UpstreamFailed | None) -> UpstreamFailed | None:
-    """What is to be told of an answer that is over, None for a good one: what broke after its end mark lost nothing."""
-    if flight.cut is not None:
-        return _stopped(flight.cut)
-    if flight.facts.ending is Ending.DONE:
-        return None
-    if broken is None or flight.facts.ending is Ending.ERROR:
-        return _no_answer(flight.facts)
-    return broken
-
-
-def _stopped(cut: Ending | None) -> UpstreamFailed:
-    code, message = STOPS.get(cut or Ending.STOPPED, STOPS[Ending.STOPPED])
-    return UpstreamFailed(code, message, status=0, retryable=False, answer=Answer.WAIT, billed=True)
-
-
-def _failure(run: Run, error: UpstreamFailed | KeyUnavailable) -> Failure:
-    limits = run.permit.allow.limits
-    return Failure(error, run.permit.receipt, limits.model, limits.upstream)
-
-
-def _cost(run: Run, facts: ReplyFacts, error: AgentdError | None) -> tuple[int | None, CostSource]:
-    usage = facts.usage
-    if facts.ending is Ending.DONE or facts.finish is not None:
-        if usage.cost is not None:
-            return usage.cost, CostSource.REPORTED
-        if countable(usage):
-            return cost_of(run.price, usage, run.request.at_ns), CostSource.COMPUTED
-    if isinstance(error, KeyUnavailable) or (isinstance(error, UpstreamFailed) and not error.billed):
-        return 0, CostSource.COMPUTED
-    return None, CostSource.UNSETTLED
-
-
-def _ending(error: AgentdError) -> Ending:
-    if error.code == "upstream.timeout":
-        return Ending.TIMEOUT
-    return Ending.CUT if error.code == "upstream.cut" else Ending.ERROR
-
-
-def _no_answer(facts: ReplyFacts) -> UpstreamFailed:
-    if facts.ending is Ending.CUT:
-        return UpstreamFailed(
-            "upstream.cut",
-            "the upstream's answer broke off",
-            status=200,
-            retryable=False,
-            answer=Answer.WAIT,
-            billed=True,
-        )
-    message = f"the upstream failed while it was answering ({facts.error or 'no reason given'})"
-    return UpstreamFailed("upstream.error", message, status=200, retryable=True, answer=Answer.WAIT, billed=True)

@@ -21,7 +21,8 @@ class UpstreamVitals(TypedDict, total=False):
     name: str
     url: str
     breaker: str  # closed | open | half_open
-    last_error: str
+    last_error: str  # code of the last failure, as long as no call has gone well since
+    failed_at: str  # RFC 3339
     last_ok: str  # RFC 3339
     simulated: bool
 
@@ -42,6 +43,7 @@ class Vitals(TypedDict, total=False):
     ledger: tuple[str, str]  # (code, sentence): "ok" or which failure
     signing: bool  # checkpoints are signed
     state_dir: str
+    policy_path: str  # the file that is watched
     state_mode: int
     disk_free: int  # bytes for the record
     core_dumps_off: bool

@@ -36,6 +36,7 @@ def granted(escalations: Escalations, made: Ask | None = None, at: int = NOON) -
         (ask(agent=replace(MAIN, ceiling="standard")), "escalation.above_ceiling"),
         (ask(tier="economy"), "escalation.other_tier"),
         (ask(reason="  "), "escalation.no_reason"),
+        (ask(session=""), "escalation.no_session"),
     ],
 )
 def test_what_policy_does_not_grant(made: Ask, code: str) -> None:
@@ -61,7 +62,11 @@ def test_a_quota_per_session_counts_each_session_alone() -> None:
     assert usual is not None
     rule = replace(usual, window=s.Window.SESSION, quota=1)
     by = replace(
-        POLICY, classes={**POLICY.classes, "implementation": replace(POLICY.classes["implementation"], escalation=rule)}
+        POLICY,
+        classes={
+            **POLICY.classes,
+            "implementation": replace(POLICY.classes["implementation"], escalation=rule),
+        },
     )
     escalations = Escalations()
     first = escalations.judge(by, ask(), NOON)
@@ -98,12 +103,6 @@ def test_a_grant_serves_its_session_once_and_runs_out() -> None:
     assert escalations.find("main", "s1", NOON + 900 * NS_PER_S) == ()
 
 
-def test_a_grant_without_a_session_serves_any_of_the_agents() -> None:
-    escalations = Escalations()
-    grant = escalations.give(granted(escalations, ask(session="")), 1, NOON)
-    assert escalations.find("main", "whichever", NOON) == (grant,)
-
-
 def test_the_record_restores_the_quota_not_the_grants() -> None:
     escalations = Escalations()
     line = {"at": rfc3339(NOON), "class": "implementation", "session": "s1", "verdict": "allow"}
@@ -117,12 +116,32 @@ def test_the_record_restores_the_quota_not_the_grants() -> None:
     [
         ({}, None, "routine", None, ""),
         ({"reason": "x"}, Memory("analysis", "standard", "m", "or"), "analysis", None, "x"),
-        ({"class": "implementation", "tier": "frontier", "reason": 5}, None, "implementation", "frontier", ""),
-        ({"class": ["implementation"]}, None, "routine", None, ""),
+        (
+            {"class": "implementation", "tier": "frontier", "reason": "y"},
+            None,
+            "implementation",
+            "frontier",
+            "y",
+        ),
     ],
 )
 def test_reading_an_ask(
     body: dict[str, object], memory: Memory | None, class_name: str, tier: str | None, reason: str
 ) -> None:
     made = read_ask(MAIN, "s1", memory, body)
+    assert isinstance(made, Ask)
     assert (made.class_name, made.tier, made.reason) == (class_name, tier, reason)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"session": "s1"}, "escalation.unknown_key"),
+        ({"class": ["routine"]}, "escalation.not_text"),
+        ({"reason": 5}, "escalation.not_text"),
+    ],
+)
+def test_an_ask_that_is_not_understood_is_refused(body: dict[str, object], code: str) -> None:
+    refused = read_ask(MAIN, "s1", None, body)
+    assert isinstance(refused, Deny)
+    assert refused.reason.code == code

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from agentd.core.policy import schema as s
+from agentd.core.policy.decide import halted
 from agentd.core.types.callers import Peer
 from agentd.core.types.calls import Dialect, Hints
+from agentd.core.types.receipts import Ending
 from agentd.core.types.records import Kind
 from agentd.gate.ports_operator import HaltAsk
 from builders import PEER, policy
@@ -262,11 +264,12 @@ def test_a_halt_cuts_what_runs_and_refuses_what_comes() -> None:
         assert answer.stream is not None
         await anext(answer.stream)
         await box.halts.halt(HaltAsk("agent", "main", "it runs away"), PEER)
-        from agentd.core.types.receipts import Ending
-
-        assert box.relay.cut(lambda run: run.request.caller.agent == "main", Ending.HALTED) == 1
+        why = halted(box.halts.active()[0])
+        assert box.relay.cut(lambda run: run.request.caller.agent == "main", Ending.HALTED, why) == 1
         rest = await read(answer)
-        assert b"operator.halt" in rest or b"operator stopped" in rest
+        assert b"operator.halt" in rest
+        assert b"it runs away" in rest
+        assert b"agentctl resume --agent main" in rest
         assert box.journal[-1] == "outcome:halted"
         assert error_of(await box.ask())["code"] == "operator.halt"
 

@@ -8,10 +8,13 @@ import pytest
 
 from agentd.core.types.calls import Dialect
 from agentd.core.types.receipts import Ending
+from agentd.core.types.verdicts import Reason
 from agentd.gate import ports
 from agentd.gate.relay import Run
 from builders import PEER
 from gate.way import SESSION, WAIT, Box, error_of, failed, play, read, stream
+
+HALTED = Reason("operator.halt", "halt-7", "the operator has stopped agent main", "agentctl resume --agent main")
 
 
 def event(kind: str, **more: Any) -> bytes:
@@ -140,9 +143,17 @@ def test_a_body_without_end_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("streamed", [True, False])
-@pytest.mark.parametrize(("ending", "code"), [(Ending.HALTED, "operator.halt"), (Ending.STOPPED, "daemon.stopping")])
+@pytest.mark.parametrize(
+    ("ending", "why", "status", "code", "rule"),
+    [
+        (Ending.HALTED, (HALTED,), 400, "operator.halt", "halt-7"),  # waiting does not help against an operator
+        (Ending.STOPPED, (), 429, "daemon.stopping", "agentd"),
+    ],
+)
 @pytest.mark.parametrize("script", [WAIT, [WAIT]], ids=["before the status", "before the first byte"])
-def test_a_cut_ends_a_call_that_waits(script: Any, ending: Ending, code: str, streamed: bool) -> None:
+def test_a_cut_ends_a_call_that_waits(
+    script: Any, ending: Ending, why: tuple[Reason, ...], status: int, code: str, rule: str, streamed: bool
+) -> None:
     async def scene(box: Box) -> None:
         box.upstream.scripts = [script]
         async with asyncio.TaskGroup() as group:
@@ -151,11 +162,11 @@ def test_a_cut_ends_a_call_that_waits(script: Any, ending: Ending, code: str, st
                 await asyncio.sleep(0)
             for _ in range(3):
                 await asyncio.sleep(0)
-            assert box.relay.cut(everything, ending) == 1
-            assert box.relay.cut(everything, ending) == 0
+            assert box.relay.cut(everything, ending, *why) == 1
+            assert box.relay.cut(everything, ending, *why) == 0
         answer = asking.result()
-        assert answer.status == 429
-        assert error_of(answer)["code"] == code
+        assert answer.status == status
+        assert (error_of(answer)["code"], error_of(answer)["rule"]) == (code, rule)
         assert box.journal[-1] == f"outcome:{ending.value}"
         assert box.spent() == box.record.lines[0].reserved_nusd
         assert len(box.upstream.sent) == 1
@@ -172,6 +183,19 @@ def test_a_cut_at_the_moment_of_the_status_counts() -> None:
                 await asyncio.sleep(0)
             assert box.relay.cut(everything, Ending.HALTED) == 1  # the status comes in the same turn of the loop
         assert box.journal[-1] == "outcome:halted"
-        assert asking.result().status == 429
+        assert asking.result().status == 400
+
+    play(scene)
+
+
+def test_an_upstreams_health_is_its_last_calls() -> None:
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [failed(retryable=False), [whole()]]
+        await box.ask()
+        health = box.relay.upstreams["or"]
+        assert (health.last_error, health.last_ok) == ("upstream.overloaded", "")
+        assert health.failed_at
+        await box.ask()
+        assert (box.relay.upstreams["or"].last_error, bool(box.relay.upstreams["or"].last_ok)) == ("", True)
 
     play(scene)

@@ -86,10 +86,15 @@ def _standing(policy: Policy, agent: Agent, facts: Facts) -> Deny | None:
 
 
 def _halted(halt: Halt) -> Deny:
+    return Deny(halted(halt))
+
+
+def halted(halt: Halt) -> Reason:
+    """Why nothing goes through a halt, for calls that come and for those that it cuts."""
     what = "everything on this box" if halt.scope == "box" else f"{halt.scope} {halt.name}"
     which = "" if halt.scope == "box" else f" --{halt.scope} {halt.name}"
     hint = f"The operator lifts it with: agentctl resume{which} --reason WHY"
-    return Deny(Reason("operator.halt", f"halt-{halt.seq}", f"the operator has stopped {what}: {halt.reason}", hint))
+    return Reason("operator.halt", f"halt-{halt.seq}", f"the operator has stopped {what}: {halt.reason}", hint)
 
 
 def _smuggled(policy: Policy, request: Request, agent: Agent) -> Deny | None:

@@ -51,6 +51,7 @@ class UpstreamFailed(AgentdError):
         self.answer = answer
         self.retry_after_s = retry_after_s
         self.billed = billed
+        self.rule = ""  # what decided, where that was not the upstream
 
 
 class KeyUnavailable(AgentdError):

@@ -11,8 +11,8 @@ from agentd.core.types.calls import Hints
 MAX_HINT = 256  # characters; what clients send has 36 to 80
 MAX_FLAGS = 32  # anthropic-beta flags; clients send up to eight
 MAX_CLIENT = 64  # characters of a program's name and version
-SESSION_HEADERS = ("x-claude-code-session-id", "session-id", "x-session-affinity", "x-session-id")
-"""In this order: the client's own name for a session before those that other gateways defined."""
+SESSION_HEADERS = ("x-agentd-session", "x-claude-code-session-id", "session-id", "x-session-affinity", "x-session-id")
+"""In this order: agentd's own, for clients that name none, then the client's, then those that other gateways defined."""
 TRACE_PARTS = 4  # of a traceparent: version, trace id, parent id, flags
 _CLIENT_EXTRA = frozenset("._/-")
 
