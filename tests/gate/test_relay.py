@@ -12,7 +12,7 @@ from agentd.core.types.verdicts import Reason
 from agentd.gate import ports
 from agentd.gate.relay import Run
 from builders import PEER
-from gate.way import SESSION, WAIT, Box, error_of, failed, play, read, stream
+from gate.way import SESSION, WAIT, Box, error_of, failed, play, read, stream, whole
 
 HALTED = Reason("operator.halt", "halt-7", "the operator has stopped agent main", "agentctl resume --agent main")
 
