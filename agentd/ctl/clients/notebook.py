@@ -31,11 +31,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What was written for one client."""
+    """What was written for one client; `made` are the directories that were made for the note itself."""
 
     door: Door
     model: str
     changes: list[Change]
+    made: list[str]
 
 
 class Notebook:
@@ -50,7 +51,7 @@ class Notebook:
         try:
             held = json.loads(self.path.read_text(encoding="utf-8"))
             changes = [Change(**change) for change in held["changes"]]
-            return Note(Door(**held["door"]), str(held["model"]), changes)
+            return Note(Door(**held["door"]), str(held["model"]), changes, list(held["made"]))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):
@@ -59,7 +60,7 @@ class Notebook:
     def write(self, door: Door, model: str, edits: Sequence[Edit]) -> list[Change]:
         """Make the edits, all or none as far as they can be judged beforehand. Raises `CannotEdit`, `OSError`."""
         changes = [_change(edit) for edit in edits]
-        note = Note(door, model, changes)
+        note = Note(door, model, changes, _missing(self.path))
         _write(self.path, json.dumps(asdict(note), indent=1), 0o600)
         for change in changes:
             _write(Path(change.path), change.after, change.mode)
@@ -81,6 +82,7 @@ class Notebook:
             _write(self.path, json.dumps(asdict(replace(note, changes=left)), indent=1), 0o600)
         else:
             self.path.unlink()
+            _remove_empty(note.made)
         return done
 
     def unchanged(self) -> list[tuple[str, bool]]:
@@ -92,9 +94,8 @@ class Notebook:
 def _change(edit: Edit) -> Change:
     path = edit.path.resolve()  # what people keep as a link into a folder of their own stays one
     before = _text(path)
-    made = [str(parent) for parent in path.parents if not parent.exists()]
     mode = path.stat().st_mode & 0o777 if before is not None else edit.mode
-    return Change(str(path), before, edit.applied(before), mode, made)
+    return Change(str(path), before, edit.applied(before), mode, _missing(path))
 
 
 def _taken_back(change: Change) -> str:
@@ -110,10 +111,19 @@ def _taken_back(change: Change) -> str:
         else:
             _write(path, text, change.mode)
             said = "as before" if now == change.after else "taken out of it"
-    for directory in change.made:
+    _remove_empty(change.made)
+    return said
+
+
+def _missing(path: Path) -> list[str]:
+    """Directories above it that are not there, innermost first."""
+    return [str(parent) for parent in path.parents if not parent.exists()]
+
+
+def _remove_empty(directories: Sequence[str]) -> None:
+    for directory in directories:
         if Path(directory).is_dir() and not any(Path(directory).iterdir()):
             Path(directory).rmdir()
-    return said
 
 
 def _text(path: Path) -> str | None:
