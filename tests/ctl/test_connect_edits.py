@@ -14,7 +14,7 @@ from agentd.ctl.clients import NAMES, client_named
 from agentd.ctl.clients.edits import ASIDE, CannotEdit, JsonKeys, Lines, WholeFile, undone
 from agentd.ctl.clients.plan import Aim, Door
 
-FILE = Path("/home/agent/file.json")
+FILE = Path("/srv/agent/file.json")
 DOOR = Door("/run/agentd/agent.sock", "127.0.0.1:8710", "agentd-" + "t" * 43)
 KEYS = st.sampled_from(["a", "b", "c", "models"])
 VALUES: st.SearchStrategy[Any] = st.recursive(

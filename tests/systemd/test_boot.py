@@ -74,8 +74,8 @@ print(answer.read().decode()[-2000:], flush=True)
 """
 """Says its first piece as soon as there is one, and the rest when it is over."""
 
-SETTINGS = "finish_s: 2\ncut_s: 2\n"
-"""How long streams may go on when agentd stops: short here."""
+SETTINGS = "finish_s: 2\ncut_s: 2\ntcp: 127.0.0.1:8710\n"
+"""How long streams may go on when agentd stops: short here. And a door over TCP, on a loopback of the box's own."""
 
 STOP_CLOCK_S = 20
 """More than those, and far less than TimeoutStopSec=60, after which systemd would kill it."""
@@ -212,6 +212,26 @@ def test_it_stops_in_good_order_and_the_record_says_so(box: Box) -> None:
     box.run("systemctl", "stop", "agentd.service")
     assert (show(box, "ActiveState"), show(box, "Result")) == ("inactive", "success")
     assert operator(box, "GET", "/operator/v1/logs?kind=stop")[0] == 200, "and a caller starts it again"
+
+
+def test_a_users_clients_are_connected_proved_and_taken_back(box: Box) -> None:
+    box.run("useradd", "--create-home", "ann")
+    box.run("usermod", "-aG", "agentd-agents", "ann")
+    home = "find /home/ann -newer /etc/passwd ! -type d"
+    number = box.run("id", "-u", "ann").stdout.strip()
+    unit = "      - { unit: openclaw.service }"
+    box.run("sed", "-i", f"s/^{unit}/{unit}\\n      - {{ uid: {number} }}/", "/etc/agentd/policy.yaml")
+    box.run("systemctl", "reload", "agentd.service")
+    for client, way in (("claude-code", ()), ("codex", ("--agent", "main"))):
+        connect = ("agentctl", "connect", client, "--user", "ann")
+        box.run(*connect, *way)
+        assert set(box.run("sh", "-c", f"{home} -printf '%u\n'").stdout.split()) == {"ann"}
+        proof = json.loads(box.run(*connect, "--check", "--json").stdout)
+        assert (proof["status"], proof["error"]) == (200, "")
+        page = json.loads(box.run("agentctl", "explain", proof["decision"], "--json").stdout)
+        assert f'"uid": {number}' in json.dumps(page)
+        box.run(*connect, "--undo")
+        assert box.run("sh", "-c", home).stdout == ""
 
 
 def test_a_stream_that_does_not_end_is_cut_within_the_clock(box: Box) -> None:

@@ -20,7 +20,9 @@ POLICY = "/etc/agentd/policy.yaml"
 MACHINE = ("src", "tmp", "var/log", "var/tmp", "var/cache", "var/lib/systemd", "etc/.pwd.lock", "root", "work")
 """What the machine itself writes: its journal, its sealing key, locks; and what the box was given."""
 
-ACCOUNTS = tuple(f"etc/{name}{old}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid") for old in ("", "-"))
+ACCOUNTS = tuple(
+    f"etc/{name}{old}" for name in ("passwd", "group", "shadow", "gshadow", "subuid", "subgid") for old in ("", "-")
+)
 
 
 @pytest.fixture(scope="module")
