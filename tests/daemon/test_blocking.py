@@ -36,7 +36,8 @@ class Served:
     settings: Settings
 
     async def ask(self, method: str, target: str, body: Any = None) -> Reply:
-        return await asyncio.to_thread(call, self.settings.agent_socket, method, target, body)
+        headers = {"X-Session-Id": "one"}
+        return await asyncio.to_thread(call, self.settings.agent_socket, method, target, body, headers)
 
     async def operate(self, method: str, route: str, body: Any = None) -> Reply:
         return await asyncio.to_thread(call, self.settings.operator_socket, method, PREFIX + route, body)

@@ -219,7 +219,7 @@ def test_a_state_that_turns_read_only(
         crowd.refused("record.read_only")
         operator_is_told(daemon, "record.read_only", "read-only", "writable")
         assert "[record." in fails_to_start(home)
-        subprocess.run(["umount", str(daemon.state)], check=True)
+        subprocess.run(["umount", "-l", str(daemon.state)], check=True)
         crowd.served()
     until_idle(daemon)
     verified(daemon)
