@@ -9,7 +9,8 @@ put back shows against an anchor only.
 A signature vouches for every line before it, since it signs the digest of its predecessor: so the *last* good signature by
 a trusted key says how far the record is beyond doubt, and older keys need no history of their own.
 
-Memory is constant: what is kept is the head and the decisions that are open at this point of the chain. Imports are few
+Memory is all but constant: what is kept is the head, the decisions that are open at this point of the chain, and those whose
+outcome could not say what they cost, since a settlement may follow. Imports are few
 since the operator's command verifies too and must start quickly; the check of a signature is handed in.
 """
 
@@ -44,6 +45,7 @@ class Flaw(StrEnum):
     UNLINKED = "unlinked"  # the line follows another predecessor
     MISBEGUN = "misbegun"  # no genesis at the start, or one elsewhere
     UNOPENED = "unopened"  # an outcome that closes no open, allowed decision
+    UNOWED = "unowed"  # a settlement of a call whose cost was known, or that is not closed
     SIGNATURE = "signature"  # a checkpoint whose signature is bad
     TRUNCATED = "truncated"  # an anchor knows lines that are not there
     ANCHOR = "anchor"  # an anchor knows another line of this number
@@ -137,6 +139,7 @@ class Verifier:
         self._lines = 0
         self._ledger: str | None = None
         self._open: dict[int, None] = {}
+        self._owed: dict[int, None] = {}
         self._findings: list[Finding] = []
         self._here: Finding | None = None
         self._found = 0
@@ -235,17 +238,31 @@ class Verifier:
         elif kind == "decision" and record.get("verdict") == "allow":
             self._open[seq] = None
         elif kind == "outcome":
-            self._closed(seq, record.get("opens"))
+            self._closed(seq, record)
+        elif kind == "settlement":
+            self._settled(seq, record)
         elif kind == "checkpoint":
             self._vouched(seq, record)
 
-    def _closed(self, seq: int, opens: object) -> None:
+    def _closed(self, seq: int, record: dict[str, Any]) -> None:
         """An outcome closes one decision that is open."""
+        opens = record.get("opens")
         if isinstance(opens, int) and opens in self._open:
             del self._open[opens]
+            if record.get("cost_nusd") is None:
+                self._owed[opens] = None
         elif not (isinstance(opens, int) and 0 < opens <= self._start.seq):
             message = f"Line {seq} closes {opens}, which is no open decision: never allowed, or closed before."
             self._note(Finding(seq, Flaw.UNOPENED, message, "an open decision", str(opens)))
+
+    def _settled(self, seq: int, record: dict[str, Any]) -> None:
+        """A settlement says the cost of one call whose outcome could not, once; without a cost it says that nobody will."""
+        opens = record.get("opens")
+        if isinstance(opens, int) and opens in self._owed:
+            del self._owed[opens]
+        elif not (isinstance(opens, int) and 0 < opens <= self._start.seq):
+            message = f"Line {seq} settles {opens}, whose cost was not open: it was known, or settled before."
+            self._note(Finding(seq, Flaw.UNOWED, message, "a call without a cost", str(opens)))
 
     def _vouched(self, seq: int, record: dict[str, Any]) -> None:
         """A checkpoint: signed or not, and if it is, whether the signature holds."""

@@ -16,6 +16,8 @@ class Kind(StrEnum):
     STOP = "stop"
     DECISION = "decision"
     OUTCOME = "outcome"  # closes the decision in `opens`
+    SETTLEMENT = "settlement"  # what a call cost whose outcome could not say; `opens` is its decision
+    ALARM = "alarm"  # something that an operator should look at: drift, a price, a list that changed
     ESCALATION = "escalation"  # a grant asked for, given or refused
     POLICY = "policy"  # a version was loaded or refused
     KEY = "key"  # set, rotated, deleted: the name, never the value
@@ -54,7 +56,7 @@ class Line:
     upstream_ms: int | None = None
     escalation: dict[str, Any] | None = None
     policy: str | None = None  # hash of the version that decided
-    opens: int | None = None  # outcome: the decision's seq
+    opens: int | None = None  # outcome, settlement: the decision's seq
     detail: dict[str, Any] | None = None  # what this kind adds: message, hint, limits, diff, signature
 
 

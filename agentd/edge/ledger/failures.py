@@ -56,6 +56,7 @@ FAILURES: Mapping[str, tuple[str, str]] = {
     "record.slow": ("The disk took too long to make a line durable.", "Look at the disk's load; try again in a moment."),
     "record.closed": ("The record is closed: agentd is stopping.", "Try again when agentd is back."),
     "record.not_open": ("An outcome was given for a call that is not open.", "This is a fault in agentd."),
+    "record.not_owed": ("A settlement was given for a call whose cost is not open.", "This is a fault in agentd."),
     "record.malformed": ("A line was given without a proper time.", "This is a fault in agentd."),
     "record.internal": ("The writer of the record failed unexpectedly.", f"See the log; {_RESUMES}"),
 }  # fmt: skip

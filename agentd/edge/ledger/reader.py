@@ -79,8 +79,20 @@ class Reader:
 
     async def outcome_of(self, seq: int) -> dict[str, Any] | None:
         """The outcome that closed a decision, or None while it is open."""
-        rows = await self._lines("opens = ?", [seq])
+        rows = await self._lines("opens = ? AND +kind = 'outcome'", [seq])
         return rows[0] if rows else None
+
+    async def settlement_of(self, seq: int) -> dict[str, Any] | None:
+        """The line that said what a decision's call cost, or that nobody will, after its outcome could not; or None."""
+        rows = await self._lines("opens = ? AND +kind = 'settlement'", [seq])
+        return rows[0] if rows else None
+
+    async def owed(self, since_ns: int) -> list[dict[str, Any]]:
+        """Calls that were closed since a time and whose cost is not known, oldest first: seq, at, closed_at, agent, class, tier,
+        session, request, model, policy, upstream, reserved_nusd, generation, tokens (as the outcome counted them) and `given_up`,
+        the line that says that it will stay so."""
+        arguments = [rfc3339(since_ns), MAX_LINES]
+        return await self._ask(lambda tables: list(tables.query(schema.SELECT_OWED, arguments)))
 
     async def lines(self, query: LineQuery) -> list[dict[str, Any]]:
         """Lines that match, oldest first, at most `query.limit`, the newest ones when there are more."""

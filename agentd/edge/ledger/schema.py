@@ -78,17 +78,42 @@ RECOMPUTED_SPEND = """
     SELECT CAST(strftime('%s', d.at) AS INTEGER) / 3600 AS hour, COALESCE(d.agent, '') AS agent,
         COALESCE(d.class, '') AS class, COALESCE(d.tier, '') AS tier, COALESCE(d.session, '') AS session,
         COALESCE(json_extract(d.body, '$.model'), '') AS model, COUNT(*) AS calls,
-        SUM(COALESCE(json_extract(o.body, '$.tokens.prompt'), 0)) AS prompt_tokens,
-        SUM(COALESCE(json_extract(o.body, '$.tokens.completion'), 0)) AS completion_tokens,
-        SUM(COALESCE(json_extract(o.body, '$.tokens.cached'), 0)) AS cached_tokens,
-        SUM(CASE WHEN json_extract(o.body, '$.cost_nusd') IS NULL
+        SUM(COALESCE(json_extract(s.body, '$.tokens.prompt'), json_extract(o.body, '$.tokens.prompt'), 0))
+            AS prompt_tokens,
+        SUM(COALESCE(json_extract(s.body, '$.tokens.completion'), json_extract(o.body, '$.tokens.completion'), 0))
+            AS completion_tokens,
+        SUM(COALESCE(json_extract(s.body, '$.tokens.cached'), json_extract(o.body, '$.tokens.cached'), 0))
+            AS cached_tokens,
+        SUM(CASE WHEN COALESCE(json_extract(s.body, '$.cost_nusd'), json_extract(o.body, '$.cost_nusd')) IS NULL
             THEN COALESCE(json_extract(d.body, '$.reserved_nusd'), 0) ELSE 0 END) AS reserved_nusd,
-        SUM(COALESCE(json_extract(o.body, '$.cost_nusd'), 0)) AS cost_nusd
-    FROM lines d LEFT JOIN lines o ON o.opens = +d.seq
+        SUM(COALESCE(json_extract(s.body, '$.cost_nusd'), json_extract(o.body, '$.cost_nusd'), 0)) AS cost_nusd
+    FROM lines d LEFT JOIN lines o ON o.opens = +d.seq AND +o.kind = 'outcome'
+        LEFT JOIN lines s ON s.opens = +d.seq AND +s.kind = 'settlement' AND json_extract(s.body, '$.cost_nusd') >= 0
     WHERE d.kind = 'decision' AND d.verdict = 'allow'
     GROUP BY 1, 2, 3, 4, 5, 6
 """
 """The sums that `spend` must hold, from the lines alone."""
+
+SELECT_CLOSED = (
+    "SELECT CAST(o.body AS BLOB) AS outcome, CAST(d.body AS BLOB) AS decision, "
+    "EXISTS (SELECT 1 FROM lines s WHERE s.opens = +d.seq AND +s.kind = 'settlement') AS settled "
+    "FROM lines o JOIN lines d ON d.seq = +o.opens WHERE o.opens = ? AND +o.kind = 'outcome'"
+)
+"""A call that is closed, and whether there is a settlement of it: there is at most one."""
+
+SELECT_OWED = (
+    "SELECT d.seq AS seq, d.at AS at, o.at AS closed_at, d.agent AS agent, d.class AS class, d.tier AS tier, "
+    "d.session AS session, json_extract(d.body, '$.request') AS request, json_extract(d.body, '$.model') AS model, "
+    "json_extract(d.body, '$.policy') AS policy, json_extract(d.body, '$.detail.upstream') AS upstream, "
+    "COALESCE(json_extract(d.body, '$.reserved_nusd'), 0) AS reserved_nusd, "
+    "json_extract(o.body, '$.detail.generation') AS generation, "
+    "COALESCE(json_extract(o.body, '$.tokens.prompt'), 0) + COALESCE(json_extract(o.body, '$.tokens.completion'), 0) "
+    "AS tokens, s.seq AS given_up "
+    "FROM lines o JOIN lines d ON d.seq = +o.opens LEFT JOIN lines s ON s.opens = +d.seq AND +s.kind = 'settlement' "
+    "WHERE +o.kind = 'outcome' AND o.at >= ? AND json_extract(o.body, '$.cost_nusd') IS NULL "
+    "AND (s.seq IS NULL OR json_extract(s.body, '$.cost_nusd') IS NULL) ORDER BY o.seq LIMIT ?"
+)
+"""Calls that are closed and whose cost is not known, in order; `given_up` is the line that says that it will stay so."""
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

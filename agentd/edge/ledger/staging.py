@@ -4,12 +4,14 @@ Here a line gets its number, its name and its predecessor's digest, and the sums
 `Tip` is never changed: the one of after the commit is a new value, taken over only when the commit is through. So a
 failed transaction leaves nothing to be undone.
 
-Only an allowed decision opens a line and only one outcome closes it; an outcome for anything else is refused here, so that
-the chain never holds one.
+Only an allowed decision opens a line and only one outcome closes it, and only one settlement adds the cost that an outcome
+could not say; what closes or settles anything else is refused here, so that the chain never holds one. A settlement needs a look
+at lines that are long written: `owed` is that look, handed in.
 """
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from agentd.core.accounting.canonical import Uncanonical, canonical, record_of, visible
 from agentd.core.accounting.chain import Link, checkpoint_message, digest_of
@@ -68,6 +70,15 @@ class OpenCall:
 
 
 @dataclass(frozen=True, slots=True)
+class OwedCall:
+    """A call that is closed without a cost. `counted`: prompt, completion and cached tokens as the outcome said them."""
+
+    account: Account
+    reserved: int
+    counted: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Tip:
     """The end of the chain as the last commit left it. `unsealed` counts lines since the last checkpoint."""
 
@@ -101,6 +112,8 @@ class Staged:
     closed: list[int] = field(default_factory=list)
     deltas: dict[Account, list[int]] = field(default_factory=dict)
     policies: list[tuple[str, str, str]] = field(default_factory=list)
+    settled_calls: list[int] = field(default_factory=list)
+    owed: Callable[[int], OwedCall | None] = lambda _seq: None
 
     def add(self, line: Line) -> Row:
         """Take a line in. Raises `RecordUnavailable` and leaves everything as it was when the line cannot be one."""
@@ -108,6 +121,7 @@ class Staged:
         _countable(line)
         link = self.tip.link
         call = self._closes(line) if line.kind is Kind.OUTCOME else None
+        owed = self._settles(line) if line.kind is Kind.SETTLEMENT else None
         body = canonical(record_of(line, link.seq + 1, link.digest))
         row = Row(link.seq + 1, body, digest_of(body))
         self.rows.append(row)
@@ -116,6 +130,8 @@ class Staged:
         )
         if call is not None and line.opens is not None:
             self._settle(line, line.opens, call)
+        elif owed is not None and line.opens is not None:
+            self._pay(line, line.opens, owed)
         elif line.kind is Kind.DECISION and line.verdict == "allow":
             self._reserve(row.seq, line, hour)
         return row
@@ -136,9 +152,17 @@ class Staged:
             raise RecordUnavailable("record.not_open", f"{message} (line {line.opens})", hint)
         return call
 
+    def _settles(self, line: Line) -> OwedCall:
+        """The call whose cost a settlement says, or says that nobody will."""
+        seq = line.opens or 0
+        call = None if seq in self.settled_calls else self.owed(seq)
+        if call is None:
+            message, hint = FAILURES["record.not_owed"]
+            raise RecordUnavailable("record.not_owed", f"{message} (line {line.opens})", hint)
+        return call
+
     def _reserve(self, seq: int, line: Line, hour: int) -> None:
-        names = (line.agent, line.class_, line.tier, line.session, line.model)
-        account = Account(hour, *(visible(name or "") for name in names))
+        account = _account(hour, (line.agent, line.class_, line.tier, line.session, line.model))
         call = OpenCall(account, line.reserved_nusd or 0)
         self.opened[seq] = call
         delta = self._delta(account)
@@ -156,6 +180,20 @@ class Staged:
         if line.cost_nusd is not None:
             delta[_RESERVED] -= call.reserved
             delta[_COST] += line.cost_nusd
+
+    def _pay(self, line: Line, opens: int, call: OwedCall) -> None:
+        """Book a settlement in the hour of its decision: its counts take the place of the outcome's."""
+        self.settled_calls.append(opens)
+        if line.cost_nusd is None:
+            return
+        delta = self._delta(call.account)
+        delta[_RESERVED] -= call.reserved
+        delta[_COST] += line.cost_nusd
+        said = line.tokens or {}
+        names = ((_PROMPT, "prompt"), (_COMPLETION, "completion"), (_CACHED, "cached"))
+        for (place, name), before in zip(names, call.counted, strict=True):
+            now = said.get(name)
+            delta[place] += now - before if now is not None else 0
 
     def _delta(self, account: Account) -> list[int]:
         return self.deltas.setdefault(account, [0] * _DELTA_SIZE)
@@ -178,6 +216,16 @@ def checkpoint(tip: Tip, at: str, signer: Signer | None) -> Line:
         message = checkpoint_message(tip.ledger, tip.link.seq + 1, tip.link.digest)
         detail |= {"public": signer.public_hex, "signature": signer.sign(message).hex()}
     return Line(kind=Kind.CHECKPOINT, at=at, detail=detail)
+
+
+def account_of(decision: Mapping[str, Any]) -> Account:
+    """The row of the sums that a decision's record was booked in."""
+    names = (decision[name] for name in ("agent", "class", "tier", "session", "model"))
+    return _account(_hour(decision["at"]), names)
+
+
+def _account(hour: int, names: Iterable[str | None]) -> Account:
+    return Account(hour, *(visible(name or "") for name in names))
 
 
 def _countable(line: Line) -> None:

@@ -9,6 +9,7 @@ end of the chain from what is really there.
 """
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterator
 
@@ -17,7 +18,7 @@ from agentd.core.types.records import Line
 from agentd.edge.ledger import schema
 from agentd.edge.ledger.failures import from_error, unavailable
 from agentd.edge.ledger.files import Identity, Place, create, identity
-from agentd.edge.ledger.staging import Account, OpenCall, Staged, Tip
+from agentd.edge.ledger.staging import Account, OpenCall, OwedCall, Staged, Tip, account_of
 
 BUSY_MS = 2_000
 """How long a foreign lock is waited for. Callers wait as long, so it is short; our own readers never lock a WAL out."""
@@ -109,6 +110,19 @@ class Store:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         with contextlib.suppress(sqlite3.Error):
             connection.close()
+
+    def owed(self, seq: int) -> OwedCall | None:
+        """The closed call of a decision, as far as its cost is not known; None for any other."""
+        with self._sorted():
+            row = self._opened().execute(schema.SELECT_CLOSED, (seq,)).fetchone()
+        if row is None or row[2]:
+            return None
+        outcome, decision = json.loads(row[0]), json.loads(row[1])
+        if outcome["cost_nusd"] is not None:
+            return None
+        said = outcome["tokens"] or {}
+        counted = (said.get("prompt") or 0, said.get("completion") or 0, said.get("cached") or 0)
+        return OwedCall(account_of(decision), decision["reserved_nusd"] or 0, counted)
 
     def _connect(self) -> sqlite3.Connection:
         path = self._place.database

@@ -187,7 +187,7 @@ class Writer:
 
     def _stage(self, batch: list[Job]) -> tuple[Staged, Settled]:
         """Number and chain the lines. One that cannot be a line is refused alone; a caller that has gone writes nothing."""
-        staged, settled = Staged(self._tip), Settled()
+        staged, settled = Staged(self._tip, owed=self._opened.store.owed), Settled()
         for job in batch:
             try:
                 if isinstance(job, KeepPolicy):
