@@ -7,6 +7,7 @@ included. Accounts are kept whether or not a budget names them, so that a new po
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from agentd.core.accounting.times import NS_PER_S, rfc3339, window_end, window_start
@@ -87,18 +88,15 @@ class Spend:
 
     def used(self, policy: Policy, account: Account, at_ns: int) -> dict[tuple[str, str], Used]:
         """The state of every budget account that a call at any tier of the policy could be charged to."""
-        state: dict[tuple[str, str], Used] = {}
-        for tier in policy.tiers:
-            charged = accounts(policy.budgets, account.agent, account.task, tier, account.session)
-            for budget, name in charged:
-                if (budget.name, name) not in state:
-                    state[(budget.name, name)] = self.of(budget, name, at_ns)
-        return state
+        return {
+            (budget.name, name): self.of(budget, name, at_ns)
+            for budget in policy.budgets
+            for name in _chargeable(budget, account, policy)
+        }
 
     def of(self, budget: Budget, name: str, at_ns: int) -> Used:
         """What one account has used of a budget's window that holds `at_ns`."""
-        calendar = budget.window is not Window.SESSION
-        resets = f"{rfc3339(window_end(budget.window.value, at_ns))[:19]}Z" if calendar else ""
+        resets = _resets(budget.window, at_ns // NS_PER_HOUR)
         total = self._sums.get((name, budget.window))
         if total is None or not _current(total, budget.window, at_ns):
             return Used(resets=resets)
@@ -114,10 +112,13 @@ class Spend:
         self._sums = {key: total for key, total in self._sums.items() if _current(total, key[1], at_ns)}
 
     def _add(self, account: Account, at_ns: int, spent: int, calls: int, tokens: int) -> None:
-        for window in (*CALENDAR, Window.SESSION):
-            start = at_ns if window is Window.SESSION else window_start(window.value, at_ns)
-            for name in account.names():
-                self._bump((name, window), start, (spent, calls, tokens))
+        by = (spent, calls, tokens)
+        starts = _starts(at_ns // NS_PER_HOUR)
+        names = account.names()
+        for window, start in zip(CALENDAR, starts, strict=True):
+            for name in names:
+                self._bump((name, window), start, by)
+        self._bump((names[-1], Window.SESSION), at_ns, by)  # the life of a session is its own alone
 
     def _bump(self, key: tuple[str, Window], start: int, by: tuple[int, int, int]) -> None:
         total = self._sums.get(key)
@@ -138,4 +139,24 @@ class Spend:
 def _current(total: _Sum, window: Window, at_ns: int) -> bool:
     if window is Window.SESSION:
         return at_ns - total.start <= SESSION_TTL_NS
-    return total.start == window_start(window.value, at_ns)
+    return total.start == _starts(at_ns // NS_PER_HOUR)[CALENDAR.index(window)]
+
+
+def _chargeable(budget: Budget, account: Account, policy: Policy) -> tuple[str, ...]:
+    """The accounts of a budget that this call could be charged to: one, or that of each tier while none is chosen."""
+    if budget.scope is Scope.TIER:
+        tiers = policy.tiers if budget.of is None else (budget.of,)
+        return tuple(account_name(Scope.TIER, tier) for tier in tiers)
+    return tuple(name for _, name in accounts((budget,), account.agent, account.task, "", account.session))
+
+
+@lru_cache(maxsize=1024)
+def _starts(hour: int) -> tuple[int, ...]:
+    """When the calendar windows that hold an hour began. Windows begin on full hours, so an hour decides all of them."""
+    return tuple(window_start(window.value, hour * NS_PER_HOUR) for window in CALENDAR)
+
+
+@lru_cache(maxsize=64)
+def _resets(window: Window, hour: int) -> str:
+    """When a window ends, for people; a session's never."""
+    return "" if window is Window.SESSION else f"{rfc3339(window_end(window.value, hour * NS_PER_HOUR))[:19]}Z"
