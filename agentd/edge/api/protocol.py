@@ -188,11 +188,12 @@ class PeerProtocol(RequestHandler):
             self.keeper.leave(self)
 
     def data_received(self, data: bytes) -> None:
-        """Parse; a clock runs whenever a request has begun and its headers are not complete."""
+        """Parse; a clock runs whenever a request has begun and its headers are not complete. The first bytes may come before
+        the library waits for any, when nothing is owed and the connection does not look idle either: then it goes on."""
         super().data_received(data)
-        if not self.idle:
+        if self._messages or self._current_request is not None:
             self._stop_clock()
-        elif self._clock is None:
+        elif self.idle and self._clock is None:
             self._start_clock()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for this answer, aiohttp's annotation has none
