@@ -10,7 +10,7 @@ from agentd.core.types.calls import Dialect
 from agentd.core.types.receipts import Ending
 from agentd.core.types.verdicts import Reason
 from agentd.gate import ports
-from agentd.gate.relay import Run
+from agentd.gate.flight import Run
 from builders import PEER
 from gate.way import SESSION, WAIT, Box, error_of, failed, play, read, stream, whole
 
