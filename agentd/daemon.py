@@ -17,6 +17,7 @@ from pathlib import Path
 from aiohttp import web
 
 from agentd import __version__
+from agentd.bookkeeping import Bookkeeping
 from agentd.compiling import Compiler
 from agentd.core.accounting.catalogue import Catalogue
 from agentd.core.accounting.times import rfc3339
@@ -165,9 +166,11 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
             ModelUpstream(UpstreamWay(house.keys.get, house.clock, _simulator_path(house.settings)))
         )
         relay = Relay(house.ledger, CleanUpstream(upstream, house.keys.scrub), house.clock, house.state.spend, tasks)
+        books = Bookkeeping(house, upstream)
+        relay.on_unsettled = books.settlement.add
         refuser = _refuser(house)
         pipeline = _pipeline(house, relay, refuser)
-        desk = OperatorDesk(_desk(house, relay))
+        desk = OperatorDesk(_desk(house, relay, books))
         house.state.halts.on_halt(lambda halt: _cut_halted(relay, halt))
         doors = [DoorServer(tasks) for _ in listeners]
         for door, listener in zip(doors, listeners, strict=True):
@@ -179,6 +182,7 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
             tasks.create_task(_reloads(house, ends.reload), name="reload"),
             tasks.create_task(_pulse(house).run(), name="pulse"),
             tasks.create_task(_housekeeping(house), name="housekeeping"),
+            *books.start(tasks),
         ]
         house.machine.tcp = tcp_address(listeners)
         _ready(house, listeners)
@@ -232,7 +236,7 @@ def _pipeline(house: House, relay: Relay, refuser: Refuser) -> ModelPipeline:
     return ModelPipeline(Way(refuser, house.state, relay, house.machine.secret))
 
 
-def _desk(house: House, relay: Relay) -> Desk:
+def _desk(house: House, relay: Relay, books: Bookkeeping) -> Desk:
     return Desk(
         ledger=house.ledger,
         reader=house.ledger.reader,
@@ -248,6 +252,7 @@ def _desk(house: House, relay: Relay) -> Desk:
         prices=house.compiler.catalogue_prices,
         tokens=house.tokens,
         recompute=house.ledger.reader.recompute_spend,
+        affairs=books.affairs,
     )
 
 

@@ -139,6 +139,17 @@ def _escalation(row: Json, detail: Json) -> str:
     )
 
 
+def _settlement(row: Json, detail: Json) -> str:
+    call = f"d-{row.get('opens')}"
+    if row.get("cost_nusd") is None:
+        return f"{call} stays without a cost; {money(row.get('reserved_nusd'))} stays reserved"
+    return f"{call} cost {money(row.get('cost_nusd'))}, as the upstream's accounting says after {detail.get('after_s')} s"
+
+
+def _alarm(row: Json, detail: Json) -> str:
+    return f"ALARM {row.get('code')}: {detail.get('about')}: {detail.get('message')}"
+
+
 def _other(row: Json, detail: Json) -> str:
     kind = str(row.get("kind"))
     first = {"start": "agentd started", "stop": "agentd stopped", "genesis": "the record begins"}.get(kind, kind)
@@ -146,5 +157,14 @@ def _other(row: Json, detail: Json) -> str:
     return f"{first}: {words}" if words else first
 
 
-WORDS = {"policy": _policy, "key": _key, "token": _token, "halt": _halt, "resume": _halt, "escalation": _escalation}
+WORDS = {
+    "policy": _policy,
+    "key": _key,
+    "token": _token,
+    "halt": _halt,
+    "resume": _halt,
+    "escalation": _escalation,
+    "settlement": _settlement,
+    "alarm": _alarm,
+}
 """How each kind is told; any other by its name."""

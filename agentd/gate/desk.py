@@ -7,6 +7,7 @@ from typing import Protocol
 from agentd.core.accounting.price import Price
 from agentd.core.policy.schema import Policy
 from agentd.core.types.errors import PolicyRefused
+from agentd.gate.affairs import Affairs, nothing_known
 from agentd.gate.halts import Halts
 from agentd.gate.ports import Clock, Keys, Ledger, RecordReader
 from agentd.gate.ports_operator import Json
@@ -54,3 +55,4 @@ class Desk:
     prices: Mapping[str, Price]
     tokens: Tokens
     recompute: Callable[[], Awaitable[list[Json]]]  # where sums of spend differ from the lines: [] is good
+    affairs: Callable[[], Affairs] = nothing_known  # with the upstreams: alarms, what is not settled

@@ -4,13 +4,15 @@
 does not hold here. A fact that nobody reported is a `warn`, never an `ok`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from agentd.core.accounting.times import NS_PER_S, from_rfc3339
 from agentd.core.policy.facts import Halt
 from agentd.core.policy.schema import Policy
 from agentd.core.types.errors import PolicyRefused
+from agentd.core.types.money import format_usd
+from agentd.gate.affairs import Affairs, nothing_known
 from agentd.gate.tokens import Misuse
 from agentd.gate.vitals import SocketVitals, Vitals
 
@@ -57,6 +59,7 @@ class Patient:
     halts: tuple[Halt, ...]
     last_line_at: str | None  # RFC 3339 of the newest line
     misuse: Misuse | None = None  # valid tokens in wrong hands
+    affairs: Affairs = field(default_factory=nothing_known)
 
 
 def examine(patient: Patient) -> tuple[Check, ...]:
@@ -235,6 +238,25 @@ def upstreams(patient: Patient) -> Iterator[Check]:
             yield Check("upstream", "bad", says, f"curl -sI {upstream.get('url', '')}")
 
 
+def alarms(patient: Patient) -> Iterator[Check]:
+    """Does something with the upstreams need a person's look?"""
+    for alarm in patient.affairs.get("alarms", ()):
+        yield Check("alarm", "bad", f"{alarm['about']}: {alarm['message']}", alarm["hint"])
+
+
+def unsettled(patient: Patient) -> Iterator[Check]:
+    """Is it known what everything cost?"""
+    owed = patient.affairs.get("unsettled")
+    if owed is None:
+        return
+    if owed["lost"]:
+        says = f"what {owed['lost']} calls of the last day cost will not be known; {format_usd(owed['lost_nusd'])} stays reserved"
+        yield Check("settlement", "warn", says, "compare with the upstream's own activity page")
+    else:
+        waiting = f"; {owed['waiting']} are being asked for" if owed["waiting"] else ""
+        yield Check("settlement", "ok", f"no call of the last day stays without a cost{waiting}")
+
+
 def halts(patient: Patient) -> Iterator[Check]:
     """Is something stopped by hand?"""
     for halt in patient.halts:
@@ -272,6 +294,8 @@ QUESTIONS = (
     hardening,
     clock,
     upstreams,
+    alarms,
+    unsettled,
     halts,
     lag,
 )

@@ -122,6 +122,13 @@ def cost_of_call(run: Run, facts: ReplyFacts, error: AgentdError | None) -> tupl
     return None, CostSource.UNSETTLED
 
 
+def generation_of(flight: Flight, error: AgentdError | None) -> str | None:
+    """The upstream's handle for settlement: of the header, which is meant for that, else the id of the answer itself."""
+    if flight.reply is not None and flight.reply.generation is not None:
+        return flight.reply.generation
+    return flight.facts.generation or (error.generation if isinstance(error, UpstreamFailed) else None)
+
+
 def ending_of(error: AgentdError) -> Ending:
     """How the record names the end that an error made."""
     if error.code == "upstream.timeout":

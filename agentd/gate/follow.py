@@ -103,5 +103,9 @@ class Follow:
     async def _closed(self, line: Json, slots: asyncio.Semaphore) -> Json:
         if not views.awaits_outcome(line):
             return views.merged(line, None)
+        seq = int(line["seq"])
         async with slots:
-            return views.merged(line, await self._reader.outcome_of(int(line["seq"])))
+            outcome = await self._reader.outcome_of(seq)
+            if outcome is None or outcome["cost_nusd"] is not None:
+                return views.merged(line, outcome)
+            return views.settled(views.merged(line, outcome), await self._reader.settlement_of(seq))

@@ -125,6 +125,7 @@ def outcome_line(request: Request, permit: Permit, outcome: Outcome, at_ns: int)
             "generation": outcome.generation,
             "error": outcome.error,
             "tool_calls": list(outcome.tool_calls),
+            "recipients": list(outcome.recipients),
         },
     )
 

@@ -73,6 +73,7 @@ class OperatorDesk:
         code, sentence = desk.keys.health()
         return {
             **desk.vitals(),
+            **desk.affairs(),
             "now": rfc3339(now),
             "policy": self._policy_state(),
             "keyring": {"code": code, "sentence": sentence},
@@ -120,12 +121,20 @@ class OperatorDesk:
         line = await reader.line(seq)
         if line is None:
             raise OperatorRefused("line.none", f"The record has no line {seq}.", "agentctl logs", Answer.NOT_FOUND)
-        if line["kind"] == Kind.OUTCOME and line.get("opens"):
+        if line["kind"] in (Kind.OUTCOME, Kind.SETTLEMENT) and line.get("opens"):
             return await self.explain(int(line["opens"]))
-        outcome = await reader.outcome_of(seq)
+        outcome = await self._outcome(seq)
         proof = await self._proof(seq, line)
         page = explain(line, outcome, await self._version(line.get("policy")), proof)
         return {**views.explanation_view(page), "line": line, "outcome": outcome, "proof": asdict(proof)}
+
+    async def _outcome(self, seq: int) -> Json | None:
+        """How a decision's call ended, with what was learned of its cost later, as far as there is either."""
+        outcome = await self._desk.reader.outcome_of(seq)
+        if outcome is None or outcome["cost_nusd"] is not None:
+            return outcome
+        settlement = await self._desk.reader.settlement_of(seq)
+        return outcome if settlement is None else {**outcome, "settlement": settlement}
 
     async def _version(self, digest: str | None) -> Policy | None:
         """The policy of a line, parsed again: one that this version cannot read any more counts as not kept."""
@@ -312,6 +321,7 @@ class OperatorDesk:
             halts=desk.halts.active(),
             last_line_at=await self._newest_at(),
             misuse=desk.tokens.misuse,
+            affairs=desk.affairs(),
         )
         return [asdict(check) for check in doctor.examine(patient)]
 

@@ -152,6 +152,9 @@ class RecordReader(Protocol):
     async def outcome_of(self, seq: int) -> dict[str, Any] | None:
         """The outcome that closed a decision, or None while it is open."""
 
+    async def settlement_of(self, seq: int) -> dict[str, Any] | None:
+        """The line that said later what a call cost, or that nobody will; None if there is none."""
+
     async def lines(self, query: "LineQuery") -> list[dict[str, Any]]:
         """Lines that match, oldest first, at most `query.limit`, the newest ones when there are more."""
 

@@ -28,6 +28,7 @@ from agentd.gate.flight import (
     ending_of,
     failed_of,
     failure_of,
+    generation_of,
     stopped_of,
 )
 from agentd.gate.spend import Spend
@@ -57,6 +58,7 @@ class Relay:
         self._tasks = tasks
         self._flights: dict[int, Flight] = {}
         self.upstreams: dict[str, Health] = {}
+        self.on_unsettled: Callable[[Run, Outcome], None] = lambda _run, _outcome: None
         self._late: set[asyncio.Task[None]] = set()
         self._ending = False
 
@@ -213,6 +215,8 @@ class Relay:
         usage = outcome.usage
         self._spend.settle(flight.run.money, outcome.cost, (usage.prompt or 0) + (usage.completion or 0))
         self._flights.pop(flight.run.permit.receipt.seq, None)
+        if outcome.cost is None:
+            self.on_unsettled(flight.run, outcome)
 
     def _outcome(self, flight: Flight, ending: Ending, error: AgentdError | None, now_ns: int) -> Outcome:
         run = flight.run
@@ -226,11 +230,12 @@ class Relay:
             usage=facts.usage,
             model_served=facts.model,
             provider=facts.provider,
-            generation=facts.generation or (flight.reply.generation if flight.reply else None),
+            generation=generation_of(flight, error),
             overhead_us=(flight.dispatched_ns - run.started_ns + flight.busy_ns) // 1000,
             upstream_ms=(now_ns - flight.dispatched_ns) // 1_000_000,
             error=facts.error or (error.code if error else None),
             tool_calls=facts.tool_calls,
+            recipients=facts.recipients,
         )
 
 

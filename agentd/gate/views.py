@@ -39,6 +39,14 @@ def merged(line: Mapping[str, Any], outcome: Mapping[str, Any] | None) -> Json:
     return row
 
 
+def settled(row: Json, settlement: Mapping[str, Any] | None) -> Json:
+    """The row with what was learned later: its cost and counts, and `settlement`, the line that says so."""
+    if settlement is None:
+        return row
+    known = {name: settlement[name] for name in ("cost_nusd", "tokens") if settlement[name] is not None}
+    return {**row, **known, "settlement": settlement["seq"]}
+
+
 def awaits_outcome(line: Mapping[str, Any]) -> bool:
     """Whether a later line will close this one."""
     return line.get("kind") == Kind.DECISION and line.get("verdict") == "allow"

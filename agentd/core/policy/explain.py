@@ -7,7 +7,8 @@ guessed. Values from the record are data: whoever shows the page escapes them.
 What is read of `detail`, all of it optional: message, hint, dialect, stream, bytes, turns, tools, client, after, considered
 [{tier, why}], upstream, max_output, deadline_ms, charges ["budget:account" or {budget, account, before_nusd, limit_nusd}],
 smuggled [text ending in "(refused)" or "(removed)"], dropped [name], answer, retry_after_s; of the outcome's: http,
-cost_source, generation, error, tool_calls, recipients.
+cost_source, generation, error, tool_calls, recipients; of the settlement's: cost_source, after_s, attempts, recipients, alarms.
+An outcome may hold `settlement`: the line that said later what the call cost.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.core.policy.advice import next_steps
-from agentd.core.policy.page import ENDINGS, STAGES, Row, as_list, as_map, latency, pairs, row, rows, tokens
+from agentd.core.policy.page import ENDINGS, STAGES, Row, as_list, as_map, begun, latency, pairs, row, rows, tokens
 from agentd.core.policy.schema import Agent, Policy, TaskClass, Tier
 from agentd.core.types.money import format_usd
 
@@ -65,6 +66,16 @@ class _Case:
         return as_map(self.outcome.get("detail"))
 
     @property
+    def settlement(self) -> Mapping[str, Any]:
+        return as_map(self.outcome.get("settlement"))
+
+    @property
+    def cost(self) -> int | None:
+        """What the call cost, as far as anybody said."""
+        cost = self.outcome.get("cost_nusd")
+        return self.settlement.get("cost_nusd") if cost is None else cost
+
+    @property
     def agent(self) -> Agent | None:
         return self.policy.agents.get(str(self.line.get("agent"))) if self.policy else None
 
@@ -112,7 +123,7 @@ def _headline(case: _Case) -> str:
     served = f"{line.get('model')} ({line.get('tier')})"
     if not case.outcome:
         return f"Allowed {agent}{work} on {served}; not finished"
-    cost = case.outcome.get("cost_nusd")
+    cost = case.cost
     price = format_usd(cost) if cost is not None else "cost unknown"
     return f"Allowed {agent}{work} on {served}, {price}"
 
@@ -122,6 +133,8 @@ def _event(case: _Case) -> str:
     detail = case.detail
     told = next((detail[key] for key in ("message", "reason", "change", "name") if detail.get(key)), "")
     kind, refused = str(case.line.get("kind")), " refused" if case.line.get("verdict") == "deny" else ""
+    if kind == "genesis":
+        return begun(detail)
     return f"{kind}{refused}: {told}" if told else f"{kind}{refused}"
 
 
@@ -248,15 +261,28 @@ def _escalation(case: _Case) -> Iterator[Row]:
 
 
 def _money(case: _Case) -> Iterator[Row]:
-    reserved, cost = case.line.get("reserved_nusd"), case.outcome.get("cost_nusd")
+    reserved, cost = case.line.get("reserved_nusd"), case.cost
     charges = [_charge(item, reserved, cost) for item in as_list(case.detail.get("charges"))]
     if reserved is not None:
         yield "reserved", f"{format_usd(reserved)} before the call, the most that it could cost"
     if case.outcome:
-        source = case.after.get("cost_source")
+        later = as_map(case.settlement.get("detail"))
+        source = later.get("cost_source") or case.after.get("cost_source")
         settled = f"{format_usd(cost)}" if cost is not None else "not known: the reservation stays charged"
         yield "settled", settled + (f" ({source})" if source else "")
+        yield from row("told later", _later(case))
     yield from rows("charged to", charges)
+
+
+def _later(case: _Case) -> str | None:
+    line, detail = case.settlement, as_map(case.settlement.get("detail"))
+    if not line:
+        return None
+    said = (
+        "by the upstream's accounting" if line.get("cost_nusd") is not None else "nobody knows; it is not asked again"
+    )
+    alarms = "".join(f"; ALARM: {alarm}" for alarm in as_list(detail.get("alarms")))
+    return f"{said}, {detail.get('after_s', '?')} s after its end (settlement-{line.get('seq')}){alarms}"
 
 
 def _charge(item: object, reserved: int | None, cost: int | None) -> str:
@@ -287,8 +313,9 @@ def _upstream(case: _Case) -> Iterator[Row]:
     yield "ended", ENDINGS.get(ending, ending or "not said") + (f", HTTP {after['http']}" if after.get("http") else "")
     yield from row("model served", case.outcome.get("model"))
     yield from row("provider", case.outcome.get("provider"))
-    yield from row("seen by", ", ".join(map(str, as_list(after.get("recipients")))))
-    yield from row("tokens", tokens(as_map(case.outcome.get("tokens"))))
+    later = as_map(case.settlement.get("detail"))
+    yield from row("seen by", ", ".join(map(str, as_list(later.get("recipients") or after.get("recipients")))))
+    yield from row("tokens", tokens(as_map(case.settlement.get("tokens") or case.outcome.get("tokens"))))
     yield from row("time", latency(case.outcome))
     yield from row("tools called", ", ".join(map(str, as_list(after.get("tool_calls")))))
     yield from row("error", after.get("error"))
@@ -326,7 +353,7 @@ def _told(case: _Case) -> Iterator[Row]:
 
 
 def _next(case: _Case) -> Iterator[Row]:
-    yield from rows("", next_steps(case.line, case.outcome))
+    yield from rows("", next_steps(case.line, case.outcome, case.policy))
 
 
 def _facts(case: _Case) -> Iterator[Row]:
@@ -338,6 +365,8 @@ def _facts(case: _Case) -> Iterator[Row]:
             yield from row(name, value)
         elif isinstance(value, list | tuple):
             yield from rows(name, (str(item) for item in value))
+        elif isinstance(value, Mapping):
+            yield from rows(name, (f"{key}: {item}" for key, item in value.items() if item is not None))
 
 
 _OTHER_SECTIONS = (("Who", _who), ("What", _facts), ("Record", _record), ("What next", _next))

@@ -52,6 +52,7 @@ class UpstreamFailed(AgentdError):
         self.retry_after_s = retry_after_s
         self.billed = billed
         self.rule = ""  # what decided, where that was not the upstream
+        self.generation: str | None = None  # the upstream's handle for what may be billed all the same
 
 
 class KeyUnavailable(AgentdError):

@@ -83,3 +83,4 @@ class Outcome:
     upstream_ms: int = 0
     error: str | None = None  # the upstream's own error type, never its text
     tool_calls: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()  # providers that saw the data

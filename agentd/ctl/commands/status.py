@@ -88,9 +88,19 @@ def _work(found: Json) -> list[tuple[str, str]]:
         rows.append(("HALTED", f"{what} since {moment(halt['at'])} UTC: {halt['reason']}"))
     if found.get("token_misuse"):
         rows.append(("TOKEN MISUSED", misuse_words(found["token_misuse"])))
+    rows += [("ALARM", f"{alarm['about']}: {alarm['message']}") for alarm in found.get("alarms") or []]
     rows.append(("today", f"{_today(found['today'])}, {found.get('in_flight', 0)} running"))
+    rows += _unsettled(found.get("unsettled") or {})
     rows += [("budget", _budget(budget)) for budget in condensed(found["budgets"])]
     return rows
+
+
+def _unsettled(owed: Json) -> list[tuple[str, str]]:
+    told = {"waiting": "asked for", "lost": "not known"}
+    parts = [
+        f"{owed[key]} {words} ({money(owed[f'{key}_nusd'])} reserved)" for key, words in told.items() if owed.get(key)
+    ]
+    return [("unsettled", f"cost of the last day's calls: {', '.join(parts)}")] if parts else []
 
 
 def _today(today: Json | None) -> str:

@@ -20,7 +20,7 @@ from agentd.core.dialects.failures import MAX_ERROR_BYTES, read_failure
 from agentd.core.types.calls import Dialect
 from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
 from agentd.core.types.receipts import Permit
-from agentd.core.types.verdicts import Answer
+from agentd.edge.enforce import http
 from agentd.gate.ports import Clock, Dispatch, Endpoint, Reply
 
 CONNECT_S = 10.0
@@ -31,8 +31,6 @@ SILENCE_S = 120.0
 
 ERROR_BODY_S = 5.0
 """For the rest of an error answer: its status is known by then, and says enough if nothing more comes."""
-
-READ_BYTES = 1 << 16
 
 KEEPALIVE_S = 60.0
 
@@ -70,9 +68,9 @@ class ModelUpstream:
 
     async def __aenter__(self) -> Self:
         """Make the connection pools."""
-        self._session = _session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=60))
+        self._session = http.session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=60))
         if self._way.simulator is not None:
-            self._simulated = _session(
+            self._simulated = http.session(
                 aiohttp.UnixConnector(self._way.simulator, limit=0, keepalive_timeout=KEEPALIVE_S)
             )
         return self
@@ -88,7 +86,7 @@ class ModelUpstream:
     @asynccontextmanager
     async def open(self, permit: Permit, dispatch: Dispatch) -> AsyncIterator[Reply]:
         """See `gate.ports.Upstream.open`."""
-        session, url, key = self._target(dispatch.endpoint)
+        session, url, key = self.target(dispatch.endpoint)
         limits = permit.allow.limits
         timeout = aiohttp.ClientTimeout(total=limits.deadline_s, connect=CONNECT_S, sock_read=SILENCE_S)
         request = session.post(
@@ -106,24 +104,25 @@ class ModelUpstream:
         finally:
             response.close() if not response.content.at_eof() else response.release()
 
-    def _target(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str, str | None]:
+    def target(self, endpoint: Endpoint, key: str | None = None) -> tuple[aiohttp.ClientSession, str, str | None]:
+        """The pool, base URL and key of an endpoint; `key` in the place of the one in use. Raises `KeyUnavailable`."""
         if endpoint.kind == "openrouter" and self._simulated is not None:
             return self._simulated, SIMULATOR_URL, SIMULATOR_KEY
         if self._session is None:
             raise KeyUnavailable("daemon.stopping", "the upstream connections are closed")
         if endpoint.key is None:
             return self._session, endpoint.url, None
-        return self._session, endpoint.url, self._way.key(endpoint.key).reveal()
+        return self._session, endpoint.url, key or self._way.key(endpoint.key).reveal()
 
     async def _answered(self, request: "aiohttp.client._RequestContextManager") -> aiohttp.ClientResponse:
         try:
             return await request
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise _unreachable(error) from None
+            raise http.unreachable(error) from None
         except TimeoutError:
-            raise _timeout() from None
+            raise http.timed_out() from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _broke(error) from None
+            raise http.broke(error) from None
 
     async def _refused(self, response: aiohttp.ClientResponse) -> UpstreamFailed:
         body = bytearray()
@@ -133,7 +132,9 @@ class ModelUpstream:
                     body += piece
         except (aiohttp.ClientError, TimeoutError, OSError):
             body.clear()  # half a body says nothing that its status does not
-        return read_failure(response.status, response.headers, bytes(body), self._way.clock.wall_ns() // 10**9)
+        failed = read_failure(response.status, response.headers, bytes(body), self._way.clock.wall_ns() // 10**9)
+        failed.generation = response.headers.get("X-Generation-Id")
+        return failed
 
 
 class HttpReply:
@@ -151,27 +152,16 @@ class HttpReply:
             async for chunk in self._response.content.iter_any():
                 yield chunk
         except TimeoutError:
-            raise _timeout() from None
+            raise http.timed_out() from None
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
-            raise _broke(error) from None
+            raise http.broke(error) from None
         if self._aborted:
-            raise _broke(ConnectionAbortedError())
+            raise http.broke(ConnectionAbortedError())
 
     def abort(self) -> None:
         """Cut the connection."""
         self._aborted = True
         self._response.close()
-
-
-def _session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=True,
-        read_bufsize=READ_BYTES,
-        skip_auto_headers=("User-Agent",),
-        trust_env=False,
-    )
 
 
 def _headers(dispatch: Dispatch, key: str | None) -> dict[str, str]:
@@ -190,40 +180,3 @@ def _headers(dispatch: Dispatch, key: str | None) -> dict[str, str]:
         if dispatch.beta:
             headers["anthropic-beta"] = ",".join(dispatch.beta)
     return headers
-
-
-def _unreachable(error: Exception) -> UpstreamFailed:
-    kind = type(error).__name__
-    return UpstreamFailed(
-        "upstream.unreachable",
-        f"the upstream cannot be reached ({kind})",
-        status=0,
-        retryable=True,
-        answer=Answer.WAIT,
-        retry_after_s=10,
-    )
-
-
-def _timeout() -> UpstreamFailed:
-    return UpstreamFailed(
-        "upstream.timeout",
-        "the upstream took too long",
-        status=0,
-        retryable=False,
-        answer=Answer.WAIT,
-        retry_after_s=10,
-        billed=True,
-    )
-
-
-def _broke(error: Exception) -> UpstreamFailed:
-    kind = type(error).__name__
-    return UpstreamFailed(
-        "upstream.cut",
-        f"the upstream's answer broke off ({kind})",
-        status=0,
-        retryable=False,
-        answer=Answer.WAIT,
-        retry_after_s=2,
-        billed=True,
-    )

@@ -10,6 +10,7 @@ events is not found.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from agentd.core.types.errors import UpstreamFailed
 from agentd.core.types.receipts import Permit
 from agentd.edge.host.scrub import Scrubber
 from agentd.gate.ports import Dispatch, Reply, Upstream
@@ -73,8 +74,12 @@ class CleanUpstream:
     @asynccontextmanager
     async def open(self, permit: Permit, dispatch: Dispatch) -> AsyncIterator[Reply]:
         """See `gate.ports.Upstream.open`."""
-        async with self._upstream.open(permit, dispatch) as reply:
-            yield CleanReply(reply, self._scrub)
+        try:
+            async with self._upstream.open(permit, dispatch) as reply:
+                yield CleanReply(reply, self._scrub)
+        except UpstreamFailed as failed:
+            failed.generation = None if failed.generation is None else self._scrub(failed.generation)
+            raise
 
 
 def _after_blank(data: bytes) -> int:

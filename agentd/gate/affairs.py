@@ -1,0 +1,37 @@
+"""What the operator's desk is told of the affairs with upstreams, as plain values. Every entry may be missing: then it is not
+known, and is not shown as good."""
+
+from typing import TypedDict
+
+from agentd.gate.alarms import Standing
+
+
+class AlarmView(TypedDict):
+    """An alarm that stands: see `gate.alarms`."""
+
+    code: str
+    about: str
+    message: str
+    hint: str
+    at: str  # RFC 3339, since when
+    line: int | None  # where the record has it
+
+
+class Affairs(TypedDict, total=False):
+    """The affairs now."""
+
+    alarms: list[AlarmView]
+    unsettled: dict[str, int]  # see `gate.settlement.Settlement.summary`
+
+
+def alarm_view(standing: Standing) -> AlarmView:
+    """An alarm as data."""
+    alarm = standing.alarm
+    return AlarmView(
+        code=alarm.code, about=alarm.about, message=alarm.message, hint=alarm.hint, at=standing.at, line=standing.line
+    )
+
+
+def nothing_known() -> Affairs:
+    """No affairs: nobody looks after them."""
+    return Affairs()
