@@ -61,7 +61,9 @@ ADVICE: dict[str, tuple[str, ...]] = {
     "key": ("Store the key: agentctl key set {key}", "See the keyring: agentctl doctor"),
     "upstream.key_refused": ("Store a key that upstream {upstream} accepts: agentctl key set {key}",),
     "upstream.limit": ("Raise the limit or add credit at upstream {upstream}: its own account page shows both.",),
-    "upstream.rate_limited": ("Wait: upstream {upstream} takes no more for now. If it stays so, add a model of another.",),
+    "upstream.rate_limited": (
+        "Wait: upstream {upstream} takes no more for now. If it stays so, add a model of another.",
+    ),
     "upstream.no_model": ("Put a model that upstream {upstream} has into tier {tier}, and save the policy file.",),
     "upstream.no_private_endpoint": (
         "Loosen `zdr:`, `max_price:` or `providers:` of tier {tier}, or put a model into it that can meet them.",
@@ -91,15 +93,15 @@ HALTED = "An operator cut it. See what is stopped, and how to let it go on: agen
 UNSETTLED = "The cost stayed unknown, so the reservation counts against the budgets."
 
 
-def next_steps(
-    line: Mapping[str, Any], outcome: Mapping[str, Any], policy: Policy | None = None
-) -> tuple[str, ...]:
+def next_steps(line: Mapping[str, Any], outcome: Mapping[str, Any], policy: Policy | None = None) -> tuple[str, ...]:
     """Next steps for a decision line and its outcome (empty while open, and for denials); empty when there is none.
 
     `policy` is the version that decided; without it, what only it knows is left out."""
     if line.get("verdict") == "allow":
         return (*_ended(line, outcome, policy), *_served(line, policy))
     detail, code = as_map(line.get("detail")), str(line.get("code") or "")
+    if line.get("kind") == "genesis":
+        return _begun(as_map(detail.get("previous")))
     if code == "operator.halt" and (found := RESUME.search(str(detail.get("hint")))):
         return ("See what is stopped: agentctl status", f'Let it go on: {found[0]} --reason "why"')
     if code == "model.none_available" and (found := KEY_SET.search(str(detail.get("message")))):
@@ -115,6 +117,17 @@ def advice_for(code: str) -> tuple[str, ...]:
         if found:
             return found
     return ()
+
+
+def _begun(before: Mapping[str, Any]) -> tuple[str, ...]:
+    """What to know of a record that took the place of another."""
+    if not before:
+        return ()
+    old = f"{before.get('moved_to') or 'a directory of its own'} of the state directory"
+    return (
+        "Budgets, quotas, halts and local tokens began anew with this line: halt again what is to stay stopped.",
+        f"The old files are in {old}; verify them: agentctl audit verify --db .../ledger.db",
+    )
 
 
 def _filled(steps: tuple[str, ...], line: Mapping[str, Any], policy: Policy | None) -> tuple[str, ...]:
@@ -159,6 +172,10 @@ def _served(line: Mapping[str, Any], policy: Policy | None) -> tuple[str, ...]:
         return (f"Class {task.name} has no escalation. If its work is worth more, give it one, or a higher `tier:`.",)
     rule = task.escalation
     if policy.tiers[rule.to].rank > policy.tiers[agent.ceiling].rank:
-        return (f"Agent {agent.name} stops at {agent.ceiling}: raise its `ceiling:` only if its work is worth that price.",)
+        return (
+            f"Agent {agent.name} stops at {agent.ceiling}: raise its `ceiling:` only if its work is worth that price.",
+        )
     quota = f"{rule.quota} per {rule.window.value}"
-    return (f"For {rule.to} the agent asks with a reason: POST /agentd/v1/escalations ({quota} for class {task.name}).",)
+    return (
+        f"For {rule.to} the agent asks with a reason: POST /agentd/v1/escalations ({quota} for class {task.name}).",
+    )

@@ -16,7 +16,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentd.core.policy.advice import next_steps
-from agentd.core.policy.page import ENDINGS, STAGES, Row, as_list, as_map, begun, latency, pairs, row, rows, tokens
+from agentd.core.policy.page import (
+    ENDINGS,
+    STAGES,
+    Row,
+    as_list,
+    as_map,
+    begun,
+    fault_words,
+    latency,
+    pairs,
+    row,
+    rows,
+    tokens,
+)
 from agentd.core.policy.schema import Agent, Policy, TaskClass, Tier
 from agentd.core.types.money import format_usd
 
@@ -262,7 +275,7 @@ def _escalation(case: _Case) -> Iterator[Row]:
 
 def _money(case: _Case) -> Iterator[Row]:
     reserved, cost = case.line.get("reserved_nusd"), case.cost
-    charges = [_charge(item, reserved, cost) for item in as_list(case.detail.get("charges"))]
+    charges = [charge_words(item, reserved, cost) for item in as_list(case.detail.get("charges"))]
     if reserved is not None:
         yield "reserved", f"{format_usd(reserved)} before the call, the most that it could cost"
     if case.outcome:
@@ -283,23 +296,6 @@ def _later(case: _Case) -> str | None:
     )
     alarms = "".join(f"; ALARM: {alarm}" for alarm in as_list(detail.get("alarms")))
     return f"{said}, {detail.get('after_s', '?')} s after its end (settlement-{line.get('seq')}){alarms}"
-
-
-def _charge(item: object, reserved: int | None, cost: int | None) -> str:
-    charge = as_map(item)
-    if not charge:
-        budget, _, account = str(item).partition(":")
-        return f"{budget} ({account})"
-    name, before, limit = (
-        f"{charge.get('budget')} ({charge.get('account')})",
-        charge.get("before_nusd"),
-        charge.get("limit_nusd"),
-    )
-    if before is None:
-        return name
-    after = before + (cost if cost is not None else reserved or 0)
-    of = f" of {format_usd(limit)}" if limit is not None else ""
-    return f"{name}: {format_usd(before)} before, {format_usd(after)} after{of}"
 
 
 def _upstream(case: _Case) -> Iterator[Row]:
@@ -364,7 +360,7 @@ def _facts(case: _Case) -> Iterator[Row]:
         if isinstance(value, str | int) and "\n" not in str(value):
             yield from row(name, value)
         elif isinstance(value, list | tuple):
-            yield from rows(name, (str(item) for item in value))
+            yield from rows(name, map(fault_words, value))
         elif isinstance(value, Mapping):
             yield from rows(name, (f"{key}: {item}" for key, item in value.items() if item is not None))
 

@@ -6,6 +6,8 @@ reads as empty, and nothing here raises."""
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from agentd.core.types.money import format_usd
+
 Row = tuple[str, str]
 """A label and its text; an empty label continues the row above."""
 
@@ -59,6 +61,47 @@ def latency(outcome: Mapping[str, Any]) -> str:
     if outcome.get("overhead_us") is not None:
         parts.append(f"{outcome['overhead_us'] / 1000:.1f} ms agentd")
     return ", ".join(parts)
+
+
+def begun(detail: Mapping[str, Any]) -> str:
+    """What the first line of a record tells: of one that replaces another, why, and where that ended."""
+    before = as_map(detail.get("previous"))
+    if not before:
+        return "genesis: the record begins"
+    end = (
+        f"line {before['seq']} ({str(before.get('digest'))[:12]})" if before.get("seq") else "a line that nobody knows"
+    )
+    return (
+        f"genesis: the record begins anew ({before.get('reason') or 'no reason given'}); the one before ended at {end}"
+    )
+
+
+def charge_words(item: object, reserved: int | None, cost: int | None) -> str:
+    """A budget that pays: what was used before and is after the call, at its cost or else at what is reserved for it."""
+    charge = as_map(item)
+    if not charge:
+        budget, _, account = str(item).partition(":")
+        return f"{budget} ({account})"
+    name, before, limit = (
+        f"{charge.get('budget')} ({charge.get('account')})",
+        charge.get("before_nusd"),
+        charge.get("limit_nusd"),
+    )
+    if before is None:
+        return name
+    after = before + (cost if cost is not None else reserved or 0)
+    of = f" of {format_usd(limit)}" if limit is not None else ""
+    return f"{name}: {format_usd(before)} before, {format_usd(after)} after{of}"
+
+
+def fault_words(item: object) -> str:
+    """A fault of a policy file as `line:column: where: message (hint)`; anything else as it stands."""
+    fault = as_map(item)
+    if "message" not in fault:
+        return str(item)
+    where = f"{fault['where']}: " if fault.get("where") else ""
+    hint = f" ({fault['hint']})" if fault.get("hint") else ""
+    return f"{fault.get('line')}:{fault.get('column')}: {where}{fault['message']}{hint}"
 
 
 def row(label: str, value: object) -> Iterator[Row]:

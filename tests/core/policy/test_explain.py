@@ -249,6 +249,37 @@ def test_the_agent_is_the_one_that_the_facts_name() -> None:
     assert rows_of(explain(*CASES["chat"], other), "Who")["agent"][0].startswith("main (owner ops")
 
 
+def test_the_first_line_of_a_record_that_replaces_another_tells_why_and_where_the_old_one_is() -> None:
+    before = {
+        "reason": "the disk died",
+        "moved_to": "ledger-until-X",
+        "ledger": "ab",
+        "seq": 7,
+        "digest": "cd" * 32,
+        "by": "anchor",
+    }
+    line = {
+        "seq": 1,
+        "id": "genesis-1",
+        "kind": "genesis",
+        "at": "2026-09-21T14:13:20Z",
+        "detail": {"previous": before},
+    }
+    page = explain(line, None, None)
+    assert (
+        page.headline == f"genesis: the record begins anew (the disk died); the one before ended at line 7 ({'cd' * 6})"
+    )
+    assert "moved_to: ledger-until-X" in rows_of(page, "What")["previous"]
+    assert "Budgets" in rows_of(page, "What next")[""][0]
+    assert explain({**line, "detail": {}}, None, None).headline == "genesis: the record begins"
+
+
+def test_faults_of_a_refused_policy_are_told_in_words() -> None:
+    faults = [{"line": 3, "column": 5, "where": "tiers", "message": "no such tier", "hint": "use economy"}]
+    line = {"seq": 2, "kind": "policy", "verdict": "deny", "detail": {"message": "bad", "faults": faults}}
+    assert rows_of(explain(line, None, None), "What")["faults"] == ["3:5: tiers: no such tier (use economy)"]
+
+
 def test_an_escalation_line_is_told_as_one() -> None:
     line = {
         "seq": 10,
@@ -269,7 +300,7 @@ def test_an_escalation_line_is_told_as_one() -> None:
     assert what["asked"] == ["it is risky"]
     assert what["tiers"] == ["a", "b"]
     assert "diff" not in what
-    assert "odd" not in what
+    assert what["odd"] == ["a: 1"]
     assert rows_of(page, "What next")
     assert [section.title for section in page.sections] == ["Who", "What", "Record", "What next"]
 
