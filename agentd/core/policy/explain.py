@@ -23,6 +23,7 @@ from agentd.core.policy.page import (
     as_list,
     as_map,
     begun,
+    charge_words,
     fault_words,
     latency,
     pairs,
