@@ -3,6 +3,10 @@
 The upstream's own text never goes on: it may hold its account's id or an echo of the request. What it is replaced by says
 the same in agentd's words. Unknown statuses fall under their hundred, unknown texts of a 403 are a no. Of all refusals only a
 timeout may be billed: there, somebody had begun to work.
+
+Where money is the reason, the text tells three cases apart that share a status: this answer is too long for what is left (and how
+long it may be), this prompt is too dear, and nothing is left at all. Where a model cannot be had, another may be tried in any
+case; whether the same one can be had later, the upstream itself says best (`retryable`), better than any table of codes.
 """
 
 import json
@@ -22,6 +26,15 @@ MIN_RETRY_S, MAX_RETRY_S = 1, 300
 """Retry-After is brought into this range: below it clients storm, above it they give up for the day."""
 
 _LIMIT_WORDS = re.compile(r"key limit|budget|credit|spend(ing)? limit", re.IGNORECASE)
+
+_AFFORDABLE = re.compile(r"can only afford (\d{1,9})\b")
+"""How a pre-check says that a shorter answer could be paid for: an account without money says something else."""
+
+_PROMPT_TOO_DEAR = re.compile(r"prompt tokens limit exceeded", re.IGNORECASE)
+"""This prompt cannot be paid for; a shorter one can."""
+
+_KEY_LIMIT = re.compile(r"key limit", re.IGNORECASE)
+"""The cap of the key itself, not a budget of the account's: nothing more goes by this key."""
 
 _CONTENT_PARTS = ("patterns", "reasons", "flagged_input")
 """What the metadata of a 403 holds when a content rule spoke; a step of type `guardrail` in its `pipeline` says the same."""
@@ -49,6 +62,7 @@ _LONG = _Meaning("upstream.too_long", "the request is longer than the model's co
 _INVALID = _Meaning("upstream.invalid", "the upstream finds the request invalid", Answer.INVALID)
 _IMAGE = _Meaning("upstream.invalid", "the upstream cannot use an image of the request", Answer.INVALID)
 _CONTENT = _Meaning("upstream.content_refused", "the upstream's content rules refuse this request", Answer.DENY)
+_CONSTRAINT = _Meaning("upstream.no_endpoint", "no provider fits what the request needs", Answer.DENY, True)
 _MODEL = _Meaning("upstream.no_model", "the upstream does not have this model", Answer.DENY, True)
 _PRIVATE = _Meaning(
     "upstream.no_private_endpoint", "no provider meets the data and price rules of the policy", Answer.DENY, True
@@ -93,8 +107,11 @@ _BY_AVAILABILITY: dict[str, _Meaning] = {
     "temporarily_unavailable": _BUSY,
     "region_restricted": _REGION,
     "privacy_restricted": _PRIVATE,
-    "constraint_filtered": _PRIVATE,
+    "constraint_filtered": _CONSTRAINT,
 }
+
+_OWN_RULES = ("data_policy:", "max_price")
+"""What filtered the last provider out, where it was a rule of the policy: it did its work and is never relaxed."""
 
 _BY_STATUS: dict[int, _Meaning] = {
     401: _KEY,
@@ -115,18 +132,39 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes, at_s: int
     """The meaning of an answer whose status is not 200. `at_s`: seconds since 1970, for a Retry-After that is a date."""
     error = _error_of(body)
     meaning = _meaning(status, error)
+    answer = _answer(error, meaning)
     failure = UpstreamFailed(
         meaning.code,
         f"{meaning.message} (status {status})",
         status=status,
         retryable=meaning.retryable,
-        answer=meaning.answer,
-        retry_after_s=_wait(headers, error, at_s) if meaning.answer is Answer.WAIT else None,
+        answer=answer,
+        retry_after_s=_wait(headers, error, at_s) if answer is Answer.WAIT else None,
         billed=meaning.billed,
     )
     if meaning is _KEY:
         failure.hint = "The operator stores a valid one with: agentctl key set"
+    if meaning is _FUNDS:
+        _say_how_much(failure, str(error.get("message", "")))
     return failure
+
+
+def _say_how_much(failure: UpstreamFailed, text: str) -> None:
+    """How bad it is about the money. Of several figures the upstream's own counts: other attempts' are deeper in the body."""
+    if found := _AFFORDABLE.search(text):
+        failure.affordable = int(found[1])
+    elif failure.status == 402:
+        failure.exhausted = not _PROMPT_TOO_DEAR.search(text)
+    else:
+        failure.exhausted = _KEY_LIMIT.search(text) is not None
+
+
+def _answer(error: dict[str, Any], meaning: _Meaning) -> Answer:
+    """Whether waiting helps is the upstream's own word, if it gives one; not against a rule of the policy, which stays."""
+    told = error["availability"].get("retryable") if error else None
+    if not isinstance(told, bool) or meaning is _PRIVATE:
+        return meaning.answer
+    return Answer.WAIT if told else Answer.DENY
 
 
 def _wait(headers: Mapping[str, str], error: dict[str, Any], at_s: int) -> int:
@@ -171,7 +209,10 @@ def _error_of(body: bytes) -> dict[str, Any]:
 
 
 def _meaning(status: int, error: dict[str, Any]) -> _Meaning:
-    code = error["availability"].get("code") if error else None
+    availability = error["availability"] if error else {}
+    code = availability.get("code")
+    if code == "constraint_filtered" and _by_own_rules(availability.get("excluded_by")):
+        return _PRIVATE
     if isinstance(code, str) and code in _BY_AVAILABILITY:
         return _BY_AVAILABILITY[code]
     if status == 403:
@@ -182,6 +223,12 @@ def _meaning(status: int, error: dict[str, Any]) -> _Meaning:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     return _INVALID if 400 <= status < 500 else _BROKEN
+
+
+def _by_own_rules(excluded: object) -> bool:
+    """Whether a data or price rule of the policy was among what left no provider."""
+    names = excluded if isinstance(excluded, list) else []
+    return any(isinstance(name, str) and name.startswith(_OWN_RULES) for name in names)
 
 
 def _forbidden(error: dict[str, Any]) -> _Meaning:

@@ -53,6 +53,8 @@ class UpstreamFailed(AgentdError):
         self.billed = billed
         self.rule = ""  # what decided, where that was not the upstream
         self.generation: str | None = None  # the upstream's handle for what may be billed all the same
+        self.affordable: int | None = None  # tokens of output that the account can pay for, where that is all that is wrong
+        self.exhausted = False  # no further call of this key can be paid for
 
 
 class KeyUnavailable(AgentdError):

@@ -50,7 +50,7 @@ ROWS: list[tuple[int, Any, str, Answer, bool]] = [
     (
         404,
         {"error": {}, "availability": {"code": "constraint_filtered"}},
-        "upstream.no_private_endpoint",
+        "upstream.no_endpoint",
         Answer.DENY,
         True,
     ),
@@ -108,6 +108,61 @@ def test_meanings(status: int, said: Any, code: str, answer: Answer, retryable: 
     assert (failure.retry_after_s is not None) is (answer is Answer.WAIT)
     for secret in ("secret text", "user_x", "Workspace", "html"):
         assert secret not in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("excluded", "code"),
+    [
+        (["max_price"], "upstream.no_private_endpoint"),
+        (["context_length", "data_policy:zdr"], "upstream.no_private_endpoint"),
+        (["data_policy:training"], "upstream.no_private_endpoint"),
+        (["require_parameters", 7], "upstream.no_endpoint"),
+        ("max_price", "upstream.no_endpoint"),
+    ],
+)
+def test_a_filter_is_the_policys_own_or_the_requests(excluded: object, code: str) -> None:
+    failure = failed(404, {"error": {"availability": {"code": "constraint_filtered", "excluded_by": excluded}}})
+    assert (failure.code, failure.answer, failure.retryable) == (code, Answer.DENY, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told", "answer"),
+    [
+        (404, "no_endpoints", True, Answer.WAIT),
+        (404, "no_endpoints", False, Answer.DENY),
+        (429, "capacity_exhausted", False, Answer.DENY),
+        (403, "region_restricted", True, Answer.WAIT),
+        (503, "unheard_of", False, Answer.DENY),
+        (404, "privacy_restricted", True, Answer.DENY),
+        (429, "capacity_exhausted", "no", Answer.WAIT),
+    ],
+)
+def test_whether_waiting_helps_the_upstream_says_best(status: int, code: str, told: object, answer: Answer) -> None:
+    failure = failed(status, {"error": {"availability": {"code": code, "retryable": told}}})
+    assert (failure.answer, failure.retryable) == (answer, True)
+    assert (failure.retry_after_s is not None) is (answer is Answer.WAIT)
+
+
+AFFORD = "This request requires more credits, or fewer max_tokens. You requested up to 4096 tokens, but can only afford {}."
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "affordable", "exhausted"),
+    [
+        (402, AFFORD.format(300), 300, False),
+        (402, AFFORD.format(0), 0, False),
+        (402, "Prompt tokens limit exceeded: 900 > 400", None, False),
+        (402, "Insufficient credits. Add more.", None, True),
+        (402, "", None, True),
+        (403, "Key limit exceeded (daily limit).", None, True),
+        (403, "Workspace monthly budget of $50 exceeded.", None, False),
+        (400, AFFORD.format(7), None, False),
+    ],
+)
+def test_how_bad_it_is_about_the_money(status: int, message: str, affordable: int | None, exhausted: bool) -> None:
+    other = {"message": AFFORD.format(150)}
+    failure = failed(status, {"error": {"message": message, "metadata": {"previous_errors": [other]}}})
+    assert (failure.affordable, failure.exhausted) == (affordable, exhausted)
 
 
 @pytest.mark.parametrize(("status", "billed"), [(504, True), (524, True), (408, True), (429, False), (500, False)])
