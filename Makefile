@@ -26,10 +26,12 @@ run: $(RUNTIME) ## serve in user mode until interrupted; says how to connect an 
 test: $(DEV) debian clients-install ## all tests but the slow ones; ARGS="-k word" picks some
 	$(BIN)/python -m pytest $(ARGS)
 
-slow: $(DEV) debian ## the long tests: kill -9 two hundred times, endurance, real boots
+slow: $(DEV) debian ## the long tests: kill -9 two hundred times, endurance, real boots, OpenClaw
+	scripts/install-clients openclaw
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-all: $(DEV) debian clients-install ## every test there is
+	scripts/install-clients openclaw
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
 clients: $(DEV) clients-install ## real, unmodified agents and SDKs against a real daemon
@@ -40,7 +42,7 @@ lint: $(DEV) ## style, types and the walls between the rooms
 	scripts/step "types" $(BIN)/mypy
 	scripts/step "walls" $(BIN)/lint-imports --no-logo --no-cache
 
-clients-install: ## the pinned agents that the tests drive (Claude Code 364 MB, Codex 404 MB, into .cache/clients)
+clients-install: ## the pinned agents that the tests drive (Claude Code 364 MB, Codex 404, nanobot 391, into .cache/clients)
 	scripts/install-clients
 
 bench: $(RUNTIME) ## what agentd costs beside its floors and peers; ARGS="--quick" or "--only call"
