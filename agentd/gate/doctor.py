@@ -13,8 +13,9 @@ from agentd.core.policy.schema import Policy
 from agentd.core.types.errors import PolicyRefused
 from agentd.core.types.money import format_usd
 from agentd.gate.affairs import Affairs, nothing_known
+from agentd.gate.cures import policy_cure, policy_file
 from agentd.gate.tokens import Misuse
-from agentd.gate.vitals import SocketVitals, Vitals
+from agentd.gate.vitals import SocketVitals, UpstreamVitals, Vitals
 
 State = Literal["ok", "warn", "bad"]
 
@@ -74,35 +75,37 @@ def ledger(patient: Patient) -> Iterator[Check]:
 
 
 def disk(patient: Patient) -> Iterator[Check]:
-    """Is there room for the record?"""
-    free = patient.vitals.get("disk_free")
+    """Is there room for the record? A record that finds none knows better than what the file system counts as free."""
+    free, where = patient.vitals.get("disk_free"), patient.vitals.get("state_dir", "the state directory")
+    cure = f"make room on the disk of {where}"
+    full = patient.vitals.get("ledger", ("", ""))[0] == "record.disk_full"
     if free is None:
-        yield Check("disk", "warn", "free space is not known", "df -h the state directory")
+        state: State = "bad" if full else "warn"
+        yield Check("disk", state, "full" if full else "free space is not known", cure if full else f"df -h {where}")
         return
-    state: State = "bad" if free < DISK_BAD else "warn" if free < DISK_WARN else "ok"
-    where = patient.vitals.get("state_dir", "the state directory")
-    yield Check(
-        "disk",
-        state,
-        f"{free // 2**20:,} MiB free for the record",
-        "" if state == "ok" else f"make room on the disk of {where}",
-    )
+    room = f"{free // 2**20:,} MiB free for the record"
+    if full:
+        yield Check("disk", "bad", f"full: {room} at the last look, and a line found no room", cure)
+        return
+    state = "bad" if free < DISK_BAD else "warn" if free < DISK_WARN else "ok"
+    yield Check("disk", state, room, "" if state == "ok" else cure)
 
 
 def policy(patient: Patient) -> Iterator[Check]:
     """Is a policy in force, and is it the newest file?"""
+    fault, path = patient.fault, patient.vitals.get("policy_path")
     if patient.policy is None:
-        yield Check(
-            "policy", "bad", "no policy is in force: everything is refused", "agentctl policy check FILE, then save it"
-        )
-    if patient.fault is not None:
-        place = patient.fault.faults[0]
-        says = f"the newest file is not in force: {patient.fault.source}:{place.line}: {place.message}"
-        yield Check("policy file", "bad", says, f"agentctl policy check {patient.fault.source}")
+        cure = policy_cure(fault, path) if fault else f"write {path or 'a policy file'}; etc/policy.yaml is an example"
+        yield Check("policy", "bad", "no policy is in force: everything is refused", cure)
+    if fault is not None:
+        first, file = fault.faults[0], policy_file(fault, path)
+        where = f"{first.where}: " if first.where else ""
+        says = f"the newest file is not in force: {file}:{first.line}: {where}{first.message}"
+        yield Check("policy file", "bad", says, policy_cure(fault, path))
     elif patient.policy is not None:
-        yield Check(
-            "policy", "ok", f"version {patient.policy.version} is in force, {len(patient.policy.tests)} tests pass"
-        )
+        held = patient.policy
+        of = f"version {held.version} of {path or held.source}"
+        yield Check("policy", "ok", f"{of} is in force, {len(held.tests)} tests pass")
 
 
 def review(patient: Patient) -> Iterator[Check]:
@@ -227,15 +230,32 @@ def clock(patient: Patient) -> Iterator[Check]:
 def upstreams(patient: Patient) -> Iterator[Check]:
     """Do the upstreams answer, as far as the last calls tell?"""
     for upstream in patient.vitals.get("upstreams", ()):
-        name = upstream.get("name", "?")
-        if upstream.get("breaker", "closed") == "closed":
-            seen = f", last answer {upstream['last_ok']}" if upstream.get("last_ok") else ", not called yet"
-            yield Check("upstream", "ok", f"{name} is open for calls{seen}")
+        name, error = upstream.get("name", "?"), upstream.get("last_error")
+        good = (
+            f"last good answer {upstream['last_ok']}" if upstream.get("last_ok") else "no good answer since the start"
+        )
+        if error or upstream.get("breaker", "closed") != "closed":
+            since = f" at {upstream['failed_at']}" if upstream.get("failed_at") else ""
+            state: State = "warn" if upstream.get("breaker", "closed") == "closed" else "bad"
+            says = f"the last call of {name} failed{since} ({error or 'no reason known'}); {good}"
+            yield Check("upstream", state, says, _upstream_cure(upstream, patient.policy))
+        elif upstream.get("simulated"):
+            yield Check("upstream", "ok", f"{name} is simulated; {good}")
         else:
-            says = (
-                f"{name} keeps failing ({upstream.get('last_error', 'no reason known')}); it is tried again by itself"
+            yield Check(
+                "upstream", "ok", f"{name}: {good if upstream.get('last_ok') else 'not called since the start'}"
             )
-            yield Check("upstream", "bad", says, f"curl -sI {upstream.get('url', '')}")
+
+
+def _upstream_cure(upstream: UpstreamVitals, policy: Policy | None) -> str:
+    """The next step by the code of the failure: a key, an account, or a look at the upstream from here."""
+    name, code = upstream.get("name", "?"), upstream.get("last_error", "")
+    known = policy.upstreams.get(name) if policy else None
+    if code.startswith("key.") or code == "upstream.key_refused":
+        return f"agentctl key set {(known.key if known else None) or 'NAME'}"
+    if code == "upstream.limit":
+        return f"raise the limit or add credit in the account at {name}"
+    return f"curl -sI {upstream.get('url', '')}   and: agentctl logs"
 
 
 def alarms(patient: Patient) -> Iterator[Check]:

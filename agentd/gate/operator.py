@@ -21,6 +21,7 @@ from agentd.core.types.records import Kind
 from agentd.core.types.verdicts import Answer
 from agentd.gate import doctor, views
 from agentd.gate.acts import Act, act_line
+from agentd.gate.cures import fault_view
 from agentd.gate.desk import Desk
 from agentd.gate.follow import Follow
 from agentd.gate.operator_keys import KeyDesk
@@ -93,7 +94,9 @@ class OperatorDesk:
 
     def _policy_state(self) -> Json:
         held, fault = self._desk.policies.current, self._desk.policies.fault
-        state: Json = {"in_force": held is not None, "fault": _fault_view(fault) if fault else None}
+        path = self._desk.vitals().get("policy_path")
+        view = fault_view(fault, path) if fault else None
+        state: Json = {"in_force": held is not None, "path": path, "fault": view}
         if held is not None:
             state.update(
                 digest=held.digest,
@@ -269,7 +272,7 @@ class OperatorDesk:
         try:
             policy = await asyncio.to_thread(self._desk.try_policy, text or "", source)
         except PolicyRefused as refused:
-            return {"source": source, "ok": False, "tests": [], "faults": _fault_view(refused)["faults"]}
+            return {"source": source, "ok": False, "tests": [], "faults": fault_view(refused)["faults"]}
         return {"source": source, "ok": True, "tests": [test.name for test in policy.tests], "faults": []}
 
     def raw(self, first: int) -> AsyncIterator[tuple[int, bytes, str]]:
@@ -338,14 +341,6 @@ def _no_version(digest: str) -> OperatorRefused:
     return OperatorRefused(
         "policy.unknown", f"No policy version {digest!r} is kept.", "agentctl policy history", Answer.NOT_FOUND
     )
-
-
-def _fault_view(refused: PolicyRefused) -> Json:
-    return {
-        "source": refused.source,
-        "message": refused.message,
-        "faults": [asdict(fault) for fault in refused.faults],
-    }
 
 
 async def _closable(raws: AsyncIterator[tuple[int, bytes, str]]) -> AsyncGenerator[tuple[int, bytes, str], None]:

@@ -9,6 +9,7 @@ import pytest
 from agentd.core.policy.facts import Halt
 from agentd.core.types.errors import Fault, PolicyRefused
 from agentd.gate import doctor
+from agentd.gate.cures import fault_view
 from agentd.gate.doctor import DISK_BAD, DISK_WARN, EXPIRY_WARN_DAYS, LAG_WARN_MS, QUESTIONS, Check, Patient, examine
 from agentd.gate.tokens import Misuse
 from builders import NOON, policy
@@ -21,6 +22,7 @@ WELL: dict[str, Any] = {
     "ledger": ("ok", ""),
     "signing": True,
     "state_dir": "/var/lib/agentd",
+    "policy_path": "/etc/agentd/policy.yaml",
     "disk_free": DISK_WARN,
     "core_dumps_off": True,
     "clock_synced": True,
@@ -67,6 +69,7 @@ def test_a_daemon_that_reports_nothing_is_never_called_well() -> None:
     assert said["signing"] == "warn"
 
 
+FAILED = {"name": "or", "last_error": "upstream.limit", "failed_at": "12:01"}
 CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"vitals": {"ledger": ("record.disk_full", "The disk is full.")}}, "record", "bad", "The disk is full."),
     ({"vitals": {"disk_free": DISK_WARN - 1}}, "disk", "warn", "MiB free"),
@@ -74,7 +77,7 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"vitals": {"tcp": "127.0.0.1:8710"}}, "token", "ok", "no valid token came from a wrong user"),
     ({"misuse": MISUSE}, "token", "bad", "token t-1 of agent main was used by uid 65534"),
     ({"policy": None}, "policy", "bad", "everything is refused"),
-    ({"fault": FAULT}, "policy file", "bad", "policy.yaml:3: no such tier"),
+    ({"fault": FAULT}, "policy file", "bad", "/etc/agentd/policy.yaml:3: tiers: no such tier"),
     ({"policy": replace(policy(), reviewed=date(2026, 1, 1))}, "review", "warn", "263 days ago"),
     ({"keyring": ("keyring.locked", "It is locked.")}, "keyring", "warn", "It is locked."),
     ({"keys": ()}, "key", "bad", "its models cannot serve"),
@@ -90,7 +93,10 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"vitals": {"clock_synced": None}}, "clock", "ok", "does not stand before"),
     ({"last_line_at": None}, "clock", "ok", "does not stand before"),
     ({"vitals": {"upstreams": [{"name": "or", "breaker": "open", "last_error": "timeout"}]}}, "upstream", "bad", "timeout"),
-    ({"vitals": {"upstreams": [{"name": "or", "breaker": "closed", "last_ok": "12:00"}]}}, "upstream", "ok", "last answer 12:00"),
+    ({"vitals": {"upstreams": [{"name": "or", "last_ok": "12:00"}]}}, "upstream", "ok", "last good answer 12:00"),
+    ({"vitals": {"upstreams": [FAILED]}}, "upstream", "warn", "failed at 12:01 (upstream.limit)"),
+    ({"vitals": {"upstreams": [{"name": "or", "simulated": True}]}}, "upstream", "ok", "or is simulated"),
+    ({"vitals": {"ledger": ("record.disk_full", "Full.")}}, "disk", "bad", "a line found no room"),
     ({"halts": (Halt("box", "", "smoke", "now", 3),)}, "halt", "warn", "stopped everything"),
     ({"halts": (Halt("agent", "main", "loops", "now", 3),)}, "halt", "warn", "stopped agent main"),
     ({"vitals": {"loop_lag_ms": LAG_WARN_MS + 1}}, "load", "warn", "stalled"),
@@ -103,6 +109,53 @@ def test_question(change: dict[str, Any], name: str, state: str, says: str) -> N
     assert [check.state for check in found] == [state]
     assert says in found[0].says
     assert found[0].cure or state == "ok" or name == "keyring"  # the keyring's own sentence holds its cure
+
+
+FILE = "/etc/my box/policy.yaml"
+UNREAD = PolicyRefused(FILE, (Fault(1, 1, "", "everybody may write it", f"chmod o-w {FILE}"),))
+CURES = [
+    (FAULT, f"agentctl policy check '{FILE}'"),
+    (
+        PolicyRefused("policy.yaml", (Fault(90, 5, "tests[3]", "a test failed", "change it"),)),
+        f"agentctl policy test '{FILE}'",
+    ),
+    (
+        PolicyRefused("policy.yaml", (Fault(9, 5, "tiers.x.models[0]", "no price", "p"),)),
+        f"agentctl policy test '{FILE}'",
+    ),
+    (PolicyRefused("policy.yaml", (Fault(9, 5, "", "a tab", "use spaces"),)), f"agentctl policy check '{FILE}'"),
+    (UNREAD, f"chmod o-w {FILE}"),
+]
+
+
+@pytest.mark.parametrize(("fault", "cure"), CURES)
+def test_the_cure_of_a_policy_file_can_be_typed_as_it_stands(fault: PolicyRefused, cure: str) -> None:
+    checks = examine(patient(fault=fault, vitals={"policy_path": FILE}))
+    assert [check.cure for check in checks if check.name == "policy file"] == [cure]
+    assert fault_view(fault, FILE)["cure"] == cure
+    assert fault_view(fault, FILE)["path"] == FILE
+
+
+def test_without_a_path_the_fault_names_its_file() -> None:
+    assert fault_view(FAULT)["cure"] == "agentctl policy check policy.yaml"
+
+
+UPSTREAM_CURES = [("key.missing", "agentctl key set or-key"), ("upstream.key_refused", "agentctl key set or-key")]
+
+
+@pytest.mark.parametrize(("code", "cure"), [*UPSTREAM_CURES, ("upstream.limit", "account at or"), ("x", "curl -sI")])
+def test_an_upstream_that_failed_last_gets_the_cure_of_its_code(code: str, cure: str) -> None:
+    made = policy()
+    keyed = replace(made, upstreams={"or": replace(made.upstreams["or"], key="or-key")})
+    seen = {"upstreams": [{"name": "or", "url": "https://up.example", "last_error": code}]}
+    assert [cure in check.cure for check in doctor.upstreams(patient(policy=keyed, vitals=seen))] == [True]
+
+
+def test_a_record_that_finds_no_room_is_believed_also_where_nobody_knows_the_free_space() -> None:
+    full = {"ledger": ("record.disk_full", "Full.")}
+    found = patient(vitals=full)
+    blind = replace(found, vitals={key: value for key, value in found.vitals.items() if key != "disk_free"})  # type: ignore[arg-type]
+    assert [check.state for check in doctor.disk(blind)] == ["bad"]
 
 
 @pytest.mark.parametrize(
