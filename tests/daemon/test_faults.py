@@ -29,6 +29,8 @@ REFUSED = {
 """Status and error type by what the agent can do about it."""
 
 STUCK = 40
+NEVER = "1000000"
+"""How often the upstream's accounting does not know a call yet: what is unsettled stays so while it is looked at."""
 
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 EACH = pytest.mark.parametrize("dialect", PATHS)
@@ -80,7 +82,7 @@ BROKEN = [
 
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[upstreams.Upstream]:
-    made = upstreams.start(tmp_path_factory.mktemp("upstream"))
+    made = upstreams.start(tmp_path_factory.mktemp("upstream"), "--late", NEVER)
     yield made
     made.stop()
 
