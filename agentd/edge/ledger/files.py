@@ -74,7 +74,7 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def identity(path: Path) -> Identity | None:
+def identity(path: Path | str) -> Identity | None:
     """Which file a name stands for now; None: nothing, or a symbolic link."""
     try:
         found = os.lstat(path)

@@ -97,7 +97,9 @@ class Reader:
     async def lines(self, query: LineQuery) -> list[dict[str, Any]]:
         """Lines that match, oldest first, at most `query.limit`, the newest ones when there are more."""
         where, arguments = _conditions(query)
-        rows = await self._lines(where, arguments, newest=min(max(query.limit, 0), MAX_LINES))
+        newest = min(max(query.limit, 0), MAX_LINES)
+        found = f"seq IN (SELECT seq FROM sought WHERE {where} ORDER BY seq DESC LIMIT ?)"  # noqa: S608 - columns' names only
+        rows = await self._lines(found, [*arguments, newest], newest)
         return rows[::-1]
 
     async def raw(self, first: int = 1) -> AsyncIterator[tuple[int, bytes, str]]:

@@ -1,8 +1,13 @@
 """The tables of the record.
 
 `lines` is the record: the canonical bytes and their digest. What filters ask for (kind, class, session ...) are generated
-columns: read from those bytes, so that there is no second copy that could say otherwise. Triggers refuse updates and
-deletions; they stop accidents, not attackers: against those stands the chain.
+columns, read from those bytes. Triggers refuse updates and deletions; they stop accidents, not attackers: against those
+stands the chain.
+
+Keeping an index for each filter would more than double the pages that a line makes durable, and a call waits for them. So
+the filters' fields are filed later, many lines at a time, into `filed`, which has the indexes; the few lines that are not
+filed yet are looked at one by one. The view `sought` is both together and misses nothing. It only finds the numbers of lines:
+what is shown is read from `lines`. Which line closes which (`opens`) is indexed at once, for money depends on it.
 
 `spend` and `open_lines` are sums of the lines, kept in the same transaction so that they can never run apart from it by a
 crash, and can be computed anew from the lines (`RECOMPUTED_SPEND`). The sums are per hour (hours since 1970, UTC), since
@@ -13,7 +18,7 @@ import sqlite3
 
 from sqlite_utils import Database
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 APPLICATION_ID = 0x61676E74
 """Marks the file as ours (`file` shows it): the letters agnt."""
@@ -27,15 +32,46 @@ _LINES = (
     + ")"
 )
 
-_FILTERED = ("class", "tier", "verdict", "session", "opens")
-"""Fields that many lines leave empty: their indexes hold only the lines that have them. The agent has no index: there are
-one or two on a box, and an index with one value misleads the planner."""
+_FILTERS = ("kind", "agent", "class", "tier", "verdict", "session", "at")
+"""Fields that lines are looked for by."""
+
+_INDEXED = ("kind", "at", "class", "tier", "verdict", "session")
+"""The agent has no index: there are one or two on a box, and an index with one value misleads the planner. An index leaves
+out the lines that lack its field."""
+
+FILED_LINES = 256
+"""So many lines are filed together: few enough to be looked at one by one in a millisecond before, and enough that each page of
+an index is written for many lines."""
+
+FILE_LINES = (
+    f"INSERT INTO filed (seq, {', '.join(_FILTERS)}) SELECT seq, {', '.join(_FILTERS)} FROM lines "  # noqa: S608 - names from here
+    "WHERE seq > (SELECT COALESCE(MAX(seq), 0) FROM filed)"
+)
+"""File what is not filed yet."""
+
+SELECT_SEALED = "SELECT seq FROM sought WHERE kind = 'checkpoint' ORDER BY seq DESC LIMIT 1"
+
+SELECT_FILED = "SELECT COALESCE(MAX(seq), 0) FROM filed"
+
+_FILING: tuple[str, ...] = (
+    f"CREATE TABLE filed (seq INTEGER PRIMARY KEY, {', '.join(_FILTERS)})",
+    *(f"CREATE INDEX filed_{name} ON filed ({name}) WHERE {name} IS NOT NULL" for name in _INDEXED),
+    f"CREATE VIEW sought AS SELECT seq, {', '.join(_FILTERS)} FROM filed UNION ALL "  # noqa: S608 - names from here
+    f"SELECT seq, {', '.join(_FILTERS)} FROM lines WHERE seq > (SELECT COALESCE(MAX(seq), 0) FROM filed)",
+)
+
+_UPGRADE_FROM_1: tuple[str, ...] = (
+    *(f"DROP INDEX IF EXISTS lines_{name}" for name in _INDEXED),
+    *_FILING,
+    FILE_LINES,
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+"""Format 1 had an index on `lines` for each filter."""
 
 STATEMENTS: tuple[str, ...] = (
     _LINES,
-    "CREATE INDEX lines_kind ON lines (kind)",
-    "CREATE INDEX lines_at ON lines (at)",
-    *(f"CREATE INDEX lines_{name} ON lines ({name}) WHERE {name} IS NOT NULL" for name in _FILTERED),
+    "CREATE INDEX lines_opens ON lines (opens) WHERE opens IS NOT NULL",
+    *_FILING,
     "CREATE TRIGGER lines_no_update BEFORE UPDATE ON lines BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END",
     "CREATE TRIGGER lines_no_delete BEFORE DELETE ON lines BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END",
     "CREATE TABLE spend (hour INTEGER NOT NULL, agent TEXT NOT NULL, class TEXT NOT NULL, tier TEXT NOT NULL, "
@@ -110,7 +146,8 @@ SELECT_OWED = (
     "COALESCE(json_extract(o.body, '$.tokens.prompt'), 0) + COALESCE(json_extract(o.body, '$.tokens.completion'), 0) "
     "AS tokens, s.seq AS given_up "
     "FROM lines o JOIN lines d ON d.seq = +o.opens LEFT JOIN lines s ON s.opens = +d.seq AND +s.kind = 'settlement' "
-    "WHERE +o.kind = 'outcome' AND o.at >= ? AND json_extract(o.body, '$.cost_nusd') IS NULL "
+    "WHERE o.seq IN (SELECT seq FROM sought WHERE +kind = 'outcome' AND at >= ?) "
+    "AND json_extract(o.body, '$.cost_nusd') IS NULL "
     "AND (s.seq IS NULL OR json_extract(s.body, '$.cost_nusd') IS NULL) ORDER BY o.seq LIMIT ?"
 )
 """Calls that are closed and whose cost is not known, in order; `given_up` is the line that says that it will stay so."""
@@ -123,3 +160,13 @@ def create_tables(connection: sqlite3.Connection) -> None:
         tables.execute(statement)
     tables.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     tables.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def upgrade(connection: sqlite3.Connection, version: int) -> None:
+    """Bring tables of an older format up to this one, in one transaction. Seconds for a million lines."""
+    if version != 1:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _UPGRADE_FROM_1:
+        connection.execute(statement)
+    connection.execute("COMMIT")

@@ -39,9 +39,11 @@ class Store:
     def __init__(self, place: Place) -> None:
         """Nothing is opened yet."""
         self._place = place
+        self._names = (str(place.database), str(place.wal))
         self._connection: sqlite3.Connection | None = None
         self._database: Identity | None = None
         self._wal: Identity | None = None
+        self._filed = 0
 
     @property
     def is_open(self) -> bool:
@@ -135,6 +137,7 @@ class Store:
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         if version > schema.SCHEMA_VERSION:
             raise unavailable("record.newer", self._place.directory, f"Its format is {version}.")
+        schema.upgrade(connection, version)
         connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchall()  # opens the write-ahead log
         self._wal = identity(self._place.wal)
         return connection
@@ -146,10 +149,10 @@ class Store:
 
     def _still_there(self) -> None:
         """The names still stand for the files that were opened."""
-        wal = identity(self._place.wal)
+        database, wal = (identity(name) for name in self._names)
         if self._wal is None:
             self._wal = wal
-        if identity(self._place.database) != self._database or wal != self._wal:
+        if database != self._database or wal != self._wal:
             raise unavailable("record.gone", self._place.directory)
 
     def _tip(self, connection: sqlite3.Connection) -> Tip:
@@ -157,11 +160,13 @@ class Store:
         ledger = connection.execute("SELECT value FROM meta WHERE name = 'ledger'").fetchone()
         if last is None or ledger is None:
             raise unavailable("record.damaged", self._place.directory, "It has no lines.")
-        sealed = connection.execute("SELECT MAX(seq) FROM lines WHERE kind = 'checkpoint'").fetchone()[0]
+        sealed = connection.execute(schema.SELECT_SEALED).fetchone()
+        self._filed = int(connection.execute(schema.SELECT_FILED).fetchone()[0])
         calls = {
             int(row[0]): OpenCall(Account(*row[1:7]), int(row[7])) for row in connection.execute(schema.SELECT_OPEN)
         }
-        return Tip(str(ledger[0]), Link(int(last[0]), str(last[1])), calls, int(last[0]) - (sealed or 0))
+        unsealed = int(last[0]) - (int(sealed[0]) if sealed else 0)
+        return Tip(str(ledger[0]), Link(int(last[0]), str(last[1])), calls, unsealed)
 
     def _insert(self, connection: sqlite3.Connection, staged: Staged) -> None:
         lines = ((row.seq, row.body.decode(), row.digest) for row in staged.rows)
@@ -171,6 +176,10 @@ class Store:
         connection.executemany(schema.DELETE_OPEN, ((seq,) for seq in staged.closed))
         connection.executemany(schema.ADD_SPEND, ((*account.key(), *delta) for account, delta in staged.deltas.items()))
         connection.executemany(schema.KEEP_POLICY, staged.policies)
+        last = staged.tip.link.seq
+        if last - self._filed >= schema.FILED_LINES:
+            connection.execute(schema.FILE_LINES)
+            self._filed = last
 
     @contextlib.contextmanager
     def _sorted(self) -> Iterator[None]:

@@ -223,6 +223,30 @@ def test_a_record_that_was_touched_is_refused(tmp_path, statement, code):
     assert refusal(tmp_path).code == code
 
 
+def test_a_record_of_the_first_format_is_brought_up_to_this_one(tmp_path):
+    run(write(tmp_path))
+    first = ("kind", "at", "class", "tier", "verdict", "session")
+    tamper(
+        tmp_path,
+        "DROP VIEW sought",
+        "DROP TABLE filed",
+        *(f"CREATE INDEX lines_{name} ON lines ({name})" for name in first),
+        "PRAGMA user_version = 1",
+    )
+    _, lines, report = run(look(tmp_path))
+    assert report.intact
+    connection = sqlite3.connect(tmp_path / "ledger.db")
+    indexes = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE tbl_name = 'lines'")}
+    filed = connection.execute("SELECT MAX(seq) FROM filed").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    found = connection.execute("SELECT COUNT(*) FROM sought WHERE kind = 'decision'").fetchone()[0]
+    connection.close()
+    assert not indexes & {f"lines_{name}" for name in first}
+    assert "lines_opens" in indexes
+    assert (filed, version) == (8, SCHEMA_VERSION), "the eight lines that were there"
+    assert found == sum(line["kind"] == "decision" for line in lines)
+
+
 def test_a_lost_database_is_not_begun_anew_in_silence(tmp_path):
     run(write(tmp_path))
     (tmp_path / "ledger.db").unlink()

@@ -8,7 +8,7 @@ import pytest
 
 from agentd.core.types.errors import RecordUnavailable
 from agentd.core.types.records import Kind, Line
-from agentd.edge.ledger import reader
+from agentd.edge.ledger import reader, schema
 from agentd.edge.ledger.ledger import Ledger
 from agentd.gate.ports import LineQuery
 from edge.ledger.lines import HOUR_NS, NOON, Clock, decision, run, verified
@@ -83,12 +83,43 @@ def test_filters_use_an_index_and_not_the_whole_record(tmp_path):
     ):
         where, arguments = reader._conditions(query)
         plan = connection.execute(
-            f"EXPLAIN QUERY PLAN SELECT seq FROM lines WHERE {where} ORDER BY seq DESC LIMIT 5", arguments
+            f"EXPLAIN QUERY PLAN SELECT seq FROM sought WHERE {where} ORDER BY seq DESC LIMIT 5", arguments
         ).fetchall()
-        assert any("USING INDEX lines_" in str(step) or "USING COVERING INDEX lines_" in str(step) for step in plan), (
-            plan
-        )
+        steps = [str(step[3]) for step in plan]
+        assert any(step.startswith("SEARCH filed USING") and "INDEX filed_" in step for step in steps), steps
+        assert any(step.startswith("SEARCH lines USING INTEGER PRIMARY KEY (rowid>?)") for step in steps), steps
+        assert not any(step.startswith("SCAN lines") for step in steps), steps
     connection.close()
+
+
+FEW = 3
+"""Lines filed at a time, so that a short record has lines of both sorts."""
+
+
+@pytest.mark.parametrize("place", range(len(QUERIES)))
+def test_each_filter_finds_lines_filed_or_not(tmp_path, monkeypatch, place):
+    monkeypatch.setattr(schema, "FILED_LINES", FEW)
+    query, expected = QUERIES[place]
+    lines = run(with_scene(tmp_path, lambda of: of.lines(query)))
+    assert [line["seq"] for line in lines] == expected
+    connection = sqlite3.connect(tmp_path / "ledger.db")
+    filed, last = connection.execute("SELECT (SELECT MAX(seq) FROM filed), (SELECT MAX(seq) FROM lines)").fetchone()
+    connection.close()
+    assert 0 < filed <= last
+    assert last - filed < FEW
+
+
+def test_lines_are_filed_once_over_restarts(tmp_path, monkeypatch):
+    monkeypatch.setattr(schema, "FILED_LINES", FEW)
+
+    async def write():
+        async with Ledger.open(tmp_path, Clock()) as ledger:
+            for _ in range(4):
+                await ledger.append(decision(verdict="deny"))
+            return [line["seq"] for line in await ledger.reader.lines(LineQuery(kinds=("decision",)))]
+
+    found = [run(write()) for _ in range(3)]
+    assert found[-1] == [2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15], "with a seal after each run"
 
 
 def test_a_single_line_or_none(tmp_path):
