@@ -63,7 +63,8 @@ def last_kinds(daemon: daemons.Daemon) -> list[str]:
 def test_both_doors_answer_and_only_their_owner_may_enter(running_agentd: daemons.Daemon) -> None:
     for path in (running_agentd.agent_socket, running_agentd.operator_socket):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert running_agentd.ask("GET", "/healthz").status == 200
+    answer = running_agentd.ask("GET", "/healthz")
+    assert (answer.status, answer.headers["server"]) == (200, "agentd")  # and no versions
     assert running_agentd.operate("GET", "/healthz").status == 200
     assert stat.S_IMODE(running_agentd.state.stat().st_mode) == 0o700
 

@@ -89,6 +89,7 @@ class DoorServer:
         self.door = door
         self.names = names or self.names
         self.refuser = app.get(REFUSER, plain_refusal)
+        app.on_response_prepare.append(_say_agentd)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LEFTOVER_SECONDS)
         await self._runner.setup()
         manager = self._runner.server
@@ -174,6 +175,11 @@ class DoorServer:
         """Tell those who wait for the end, when it is there."""
         if not self._connections and not self._work:
             self._empty.set()
+
+
+async def _say_agentd(_request: web.Request, response: web.StreamResponse) -> None:
+    """Who serves, without the versions that the library would tell."""
+    response.headers["Server"] = "agentd"
 
 
 @dataclass(frozen=True, slots=True)
