@@ -29,6 +29,9 @@ from bench.gateways import Spot, start_agentd
 from bench.place import CACHE
 
 MANY = 64
+SLICE_S = 0.15
+"""One turn of each: short, so that the machine is as busy for the one as for the other."""
+
 SYNC_BYTES = 4096
 """What one line costs the write-ahead log at least: a page."""
 
@@ -47,11 +50,17 @@ DATABASE = "ledger.db"
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Per second, median of the rounds: syncs of the disk, durable lines of one writer, and of 64 together."""
+    """Per second, medians of the slices: syncs of the disk, durable lines of one writer, and of 64 together.
+
+    The ratios to the syncs are medians of the slices' own: on a core that others use too, whoever waits for the disk comes
+    back milliseconds late, so all rates jump between two levels, and medians of different slices must not be divided.
+    """
 
     syncs: float
     one: float
     many: float
+    one_ratio: float
+    many_ratio: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +75,29 @@ class Reading:
     start_s: float
 
 
-def rates(rounds: int, seconds: float) -> Rates:
-    """Measure syncs and appends in turns on the disk of the checkout."""
+def rates(seconds: float) -> Rates:
+    """Measure syncs and appends in short turns on the disk of the checkout, for so many seconds in all."""
     folder = Path(tempfile.mkdtemp(prefix="ledger-", dir=CACHE))
     try:
-        return uvloop.run(_rates(folder, rounds, seconds))
+        return uvloop.run(_rates(folder, max(3, round(seconds / (3 * SLICE_S)))))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _rates(folder: Path, rounds: int, seconds: float) -> Rates:
+async def _rates(folder: Path, slices: int) -> Rates:
     found: list[tuple[float, float, float]] = []
     decision, outcome = decision_line(), outcome_line()
     state = folder / "state"
     state.mkdir(mode=0o700)
     async with Ledger.open(state, SystemClock()) as ledger:
-        for _ in range(rounds):
-            syncs = await asyncio.to_thread(_syncs, folder / "floor", seconds)
-            one = await _appends(ledger, (decision, outcome), 1, seconds)
-            many = await _appends(ledger, (decision, outcome), MANY, seconds)
+        for _ in range(slices):
+            syncs = await asyncio.to_thread(_syncs, folder / "floor", SLICE_S)
+            one = await _appends(ledger, (decision, outcome), 1, SLICE_S)
+            many = await _appends(ledger, (decision, outcome), MANY, SLICE_S)
             found.append((syncs, one, many))
-    return Rates(*(statistics.median(values) for values in zip(*found, strict=True)))
+    syncs, one, many = (statistics.median(values) for values in zip(*found, strict=True))
+    one_ratio = statistics.median([one / syncs for syncs, one, _ in found])
+    return Rates(syncs, one, many, one_ratio, statistics.median([many / syncs for syncs, _, many in found]))
 
 
 def _syncs(path: Path, seconds: float) -> float:
