@@ -37,6 +37,9 @@ APPEND_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 20.0
 """How long the end of the writer is waited for: a hanging disk must not keep agentd from stopping."""
 
+FLUSH_S = 0.1
+"""A reading waits so long for what was queued before it: a hundred usual commits. An operator looks on a hanging disk, too."""
+
 STUCK_S = 15
 """No progress for so long with lines waiting: the writer hangs in the disk."""
 
@@ -71,12 +74,14 @@ class Ledger:
         self._signer = signer
         self._loop = asyncio.get_running_loop()
         self._started: asyncio.Future[Opened] = self._loop.create_future()
-        self._pending = 0
+        self._queued_jobs = 0
+        self._done_jobs = 0
+        self._flushes: list[tuple[int, asyncio.Future[None]]] = []
         self._closed = False
         self._listeners: dict[int, Listener] = {}
         self._next_listener = 0
         self._recovered = 0
-        self.reader = Reader(directory, self.on_append, signer.public_hex if signer else None)
+        self.reader = Reader(directory, self.on_append, self.flushed, signer.public_hex if signer else None)
         setup = Setup(clock, signer, self._open_record, self._tell, self._tell_started, self.reader.forget)
         self._writer = Writer(setup)
 
@@ -111,6 +116,20 @@ class Ledger:
         return Counters(
             tip.link.seq, self._pending, writer.commits, writer.last_commit_us, self._recovered, len(tip.open)
         )
+
+    @property
+    def _pending(self) -> int:
+        return self._queued_jobs - self._done_jobs
+
+    async def flushed(self) -> None:
+        """Return when all that is queued now is written or refused, or after `FLUSH_S`: what a reading is to see was in the queue
+        before it was asked for."""
+        if not self._pending or not self._writer.alive:
+            return
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._flushes.append((self._queued_jobs, done))
+        await asyncio.wait((done,), timeout=FLUSH_S)
+        done.cancel()
 
     async def append(self, line: Line) -> Receipt:
         """Return when the line is durable and chained. Raises `RecordUnavailable`; then nothing may happen."""
@@ -168,13 +187,16 @@ class Ledger:
             raise unavailable("record.internal", self._directory, "Its thread has ended; restart agentd.")
         if self._pending >= MAX_WAITING:
             raise unavailable("record.overloaded", self._directory)
-        self._pending += 1
-        self._writer.put(job)
+        self._put(job)
         try:
             async with asyncio.timeout(APPEND_TIMEOUT_S):
                 return await future
         except TimeoutError:
             raise unavailable("record.slow", self._directory) from None
+
+    def _put(self, job: Job) -> None:
+        self._queued_jobs += 1
+        self._writer.put(job)
 
     def _open_record(self) -> Opened:
         """On the writer's thread."""
@@ -205,7 +227,7 @@ class Ledger:
 
     def _settle(self, settled: Settled) -> None:
         """Wake everyone of a batch, then tell the listeners."""
-        self._pending -= len(settled.receipts) + len(settled.kept) + len(settled.refused)
+        self._done_jobs += len(settled.receipts) + len(settled.kept) + len(settled.refused)
         for waiting, receipt in settled.receipts:
             if not waiting.future.done():
                 waiting.future.set_result(receipt)
@@ -219,6 +241,14 @@ class Ledger:
                 job.future.set_exception(_own(error))
         if self._listeners:
             self._publish(settled.rows)
+        self._end_flushes()
+
+    def _end_flushes(self) -> None:
+        """Last, so that whoever waited for a line goes on before whoever reads it. Jobs are done in the order of the queue."""
+        for until, done in self._flushes:
+            if until <= self._done_jobs and not done.done():
+                done.set_result(None)
+        self._flushes = [flush for flush in self._flushes if not flush[1].done()]
 
     def _publish(self, rows: list[Row]) -> None:
         for row in rows:
@@ -236,8 +266,7 @@ class Ledger:
         )
         future: asyncio.Future[Receipt] = self._loop.create_future()
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._pending += 1
-        self._writer.put(Waiting(outcome, future))
+        self._put(Waiting(outcome, future))
 
 
 def _own(error: AgentdError) -> RecordUnavailable:

@@ -7,7 +7,7 @@ can still be exported and verified.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -58,14 +58,18 @@ T = TypeVar("T")
 
 Subscribe = Callable[[Callable[[dict[str, Any]], None]], Callable[[], None]]
 
+Flush = Callable[[], Awaitable[None]]
+
 
 class Reader:
     """Fulfils `gate.ports.RecordReader`. Every method may raise `RecordUnavailable`."""
 
-    def __init__(self, directory: Path, subscribe: Subscribe, public_hex: str | None = None) -> None:
-        """`subscribe` is the writer's side of `on_append`; `public_hex` the key that signs checkpoints now."""
+    def __init__(self, directory: Path, subscribe: Subscribe, flush: Flush, public_hex: str | None = None) -> None:
+        """`subscribe` is the writer's side of `on_append`; `flush` waits, within bounds, for the lines that are queued before a
+        reading, so that it shows them; `public_hex` is the key that signs checkpoints now."""
         self._place = Place(directory)
         self._subscribe = subscribe
+        self._flush = flush
         self._public = public_hex
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="agentd-reader")
         self._closed = False
@@ -202,6 +206,7 @@ class Reader:
         """Run in the pool, with errors sorted."""
         if self._closed:
             raise unavailable("record.closed", self._place.directory)
+        await self._flush()
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except (sqlite3.Error, OSError) as error:

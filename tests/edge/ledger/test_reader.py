@@ -187,6 +187,10 @@ def test_many_readers_beside_a_writer_see_only_whole_lines(tmp_path):
     assert run(conversation()).intact
 
 
+async def nothing_queued():
+    """No writer runs."""
+
+
 def test_a_damaged_line_is_named_and_can_still_be_read_raw(tmp_path):
     run(with_scene(tmp_path, lambda of: of.line(1)))
     database = tmp_path / "ledger.db"
@@ -195,7 +199,7 @@ def test_a_damaged_line_is_named_and_can_still_be_read_raw(tmp_path):
     database.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
 
     async def conversation():
-        of = reader.Reader(tmp_path, lambda listener: lambda: None)
+        of = reader.Reader(tmp_path, lambda listener: lambda: None, nothing_queued)
         raw = [body async for seq, body, _ in of.raw() if seq == 3]
         with pytest.raises(RecordUnavailable) as refused:
             await of.line(3)
