@@ -47,13 +47,16 @@ class _UnixConnection(http.client.HTTPConnection):
 class Client:
     """Asks the daemon behind `path`."""
 
-    def __init__(self, path: str) -> None:
-        """Nothing is connected before something is asked."""
+    def __init__(self, path: str, looked: tuple[str, ...] = (), timeout_s: float | None = None) -> None:
+        """Nothing is connected before something is asked. `looked`: where a socket was looked for; `timeout_s`: the longest
+        silence, if not `TIMEOUT_S`."""
         self.path = path
+        self._looked = looked
+        self._timeout_s = timeout_s
 
     def get(self, route: str, query: Mapping[str, object] | None = None, *, endless: bool = False) -> Json:
         """The answer to a question; `endless` waits for it as long as it takes. Raises `CtlError`."""
-        return self._ask("GET", _with(route, query), None, None if endless else TIMEOUT_S)
+        return self._ask("GET", _with(route, query), None, None if endless else self._timeout_s or TIMEOUT_S)
 
     def send(self, method: str, route: str, body: Json) -> Json:
         """The answer to an act. Raises `CtlError`."""
@@ -101,9 +104,11 @@ class Client:
         return connection, response
 
     def _gone(self, why: Exception) -> CtlError:
+        others = [place for place in self._looked if place != self.path]
+        nor = f" Nor is there one at {', '.join(others)}." if others and isinstance(why, FileNotFoundError) else ""
         return CtlError(
             Exit.UNREACHABLE,
-            f"agentd is not reachable at {self.path}: {_reason(why)}.",
+            f"agentd is not reachable at {self.path}: {_reason(why)}.{nor}",
             "Start it: systemctl start agentd (this box), or agentd serve (your own). Elsewhere: --socket PATH.",
         )
 

@@ -25,6 +25,24 @@ DIGEST_HEX = 64
 HEAD_FILE, HEAD_MAGIC, HEAD_FIELDS = "ledger.head", "agentd-head", 6
 """The daemon's note of the newest line, beside the database."""
 
+PRIMARY = 0xFF
+"""SQLite's extended error codes keep the primary one in the low byte."""
+
+UNREADABLE = frozenset(
+    {
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Errors that say nothing of what stands in the file."""
+
+COPY = "Keep it as it is, and verify the newest copy or export that you have."
+
 SELECT_LINES = "SELECT seq, CAST(body AS BLOB), digest FROM lines ORDER BY seq"
 
 
@@ -75,8 +93,19 @@ def from_database(path: Path) -> Iterator[Raw]:
         finally:
             connection.close()
     except sqlite3.Error as failed:
+        raise _no_record(path, failed) from None
+    except (TypeError, ValueError):
+        raise CtlError(Exit.FINDING, f"{path} is no record: a line of it has no number.", COPY) from None
+
+
+def _no_record(path: Path, failed: sqlite3.Error) -> CtlError:
+    """A file that may not be read is one thing; one that was read and is no record is a finding."""
+    primary = getattr(failed, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & PRIMARY
+    if primary in UNREADABLE:
         hint = "It needs read access to the file and, while agentd runs, to -wal and -shm beside it."
-        raise CtlError(Exit.REFUSED, f"{path} cannot be read as a record: {failed}.", hint) from None
+        return CtlError(Exit.REFUSED, f"{path} cannot be opened: {failed}.", hint)
+    what = "the file is empty" if path.stat().st_size == 0 else str(failed)
+    return CtlError(Exit.FINDING, f"{path} is no record that can be read: {what}.", COPY)
 
 
 def anchor_beside(database: Path) -> tuple[tuple[int, str], ...]:
@@ -98,6 +127,9 @@ def from_export(path: Path) -> Iterator[Raw]:
                 yield _exported(line.rstrip(b"\n"), number)
     except FileNotFoundError:
         raise CtlError(Exit.NOT_FOUND, f"There is no file {path}.", "Make one: agentctl audit export > FILE") from None
+    except OSError as failed:
+        hint = "Give a file of `agentctl audit export` that you may read."
+        raise CtlError(Exit.REFUSED, f"{path} cannot be read: {failed.strerror}.", hint) from None
 
 
 def exported(body: bytes, digest: str) -> bytes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agentd.ctl.paths import SOCKET_ENV, default_socket
+from agentd.ctl.paths import SOCKET_ENV, default_socket, places
 
 if TYPE_CHECKING:
     from agentd.ctl.client import Client
@@ -46,12 +46,17 @@ def ask_options(command: Command) -> Command:
 
 def chosen_socket() -> str:
     """The operator socket of the daemon that was chosen: by option, environment, or where it usually is."""
-    chosen = click.get_current_context().meta.get(STATE_KEY)
-    return str(chosen or os.environ.get(SOCKET_ENV) or default_socket())
+    return named_socket(click.get_current_context()) or default_socket()
+
+
+def named_socket(context: click.Context) -> str | None:
+    """The socket that the operator named, by option or environment."""
+    return context.meta.get(STATE_KEY) or os.environ.get(SOCKET_ENV)
 
 
 def client() -> "Client":
     """The daemon that was chosen."""
     from agentd.ctl.client import Client  # noqa: PLC0415 - HTTP is imported when somebody asks something
 
-    return Client(chosen_socket())
+    looked = () if named_socket(click.get_current_context()) else tuple(places())
+    return Client(chosen_socket(), looked)

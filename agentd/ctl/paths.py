@@ -12,11 +12,15 @@ SOCKET_NAME = "operator.sock"
 
 def default_socket() -> str:
     """The first operator socket that is there; without any, the place where this user's daemon would put it."""
-    for run_dir in _run_dirs():
-        path = run_dir / SOCKET_NAME
-        if _is_there(path):
-            return str(path)
+    for path in places():
+        if _is_there(Path(path)):
+            return path
     return str(default_run_dir() / SOCKET_NAME)
+
+
+def places() -> list[str]:
+    """Everywhere that a socket is looked for, in order."""
+    return list(dict.fromkeys(str(run_dir / SOCKET_NAME) for run_dir in _run_dirs()))
 
 
 def default_run_dir() -> Path:

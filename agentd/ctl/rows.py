@@ -105,6 +105,8 @@ def _policy(row: Json, detail: Json) -> str:
         faults = detail.get("faults") or []
         first = f": {faults[0] if isinstance(faults[0], str) else faults[0].get('message')}" if faults else ""
         return f"policy {digest} refused, nothing changed{first}"
+    if row.get("code") in ("policy.restored", "policy.last_good"):
+        return f"policy {digest} stays in force: {detail.get('message')}"
     return (
         f"policy {digest} in force: {detail.get('change') or 'no change noted'} ({detail.get('owner') or 'no owner'})"
     )
@@ -113,11 +115,12 @@ def _policy(row: Json, detail: Json) -> str:
 def _key(row: Json, detail: Json) -> str:
     name, code = detail.get("name"), row.get("code")
     if code == "key.failed":
-        return (
-            f"key {name} could not be {'stored' if detail.get('act') == 'set' else 'deleted'}: {detail.get('failure')}"
-        )
-    done = "deleted" if code == "key.delete" else "replaced" if detail.get("replaces") else "set"
-    return f"key {name} {done}{_by(row)}"
+        stored = detail.get("act") == "set"
+        said = "could not be stored" if stored else "could not be deleted from the keyring"
+        after = "" if stored or detail.get("failure") == "key.unknown" else "; it is out of use all the same"
+        return f"key {name} {said}: {detail.get('failure')}{after}"
+    act = "deletes" if code == "key.delete" else "replaces" if detail.get("replaces") else "sets"
+    return f"{_by(row).removeprefix(' by ') or 'somebody'} {act} key {name}"
 
 
 def _token(row: Json, detail: Json) -> str:
@@ -143,21 +146,35 @@ def _settlement(row: Json, detail: Json) -> str:
     call = f"d-{row.get('opens')}"
     if row.get("cost_nusd") is None:
         return f"{call} stays without a cost; {money(row.get('reserved_nusd'))} stays reserved"
-    return f"{call} cost {money(row.get('cost_nusd'))}, as the upstream's accounting says after {detail.get('after_s')} s"
+    return (
+        f"{call} cost {money(row.get('cost_nusd'))}, as the upstream's accounting says after {detail.get('after_s')} s"
+    )
 
 
 def _alarm(row: Json, detail: Json) -> str:
     return f"ALARM {row.get('code')}: {detail.get('about')}: {detail.get('message')}"
 
 
+def _genesis(_row: Json, detail: Json) -> str:
+    before = detail.get("previous") or {}
+    if not before:
+        return "the record begins"
+    end = f"line {before['seq']} ({str(before.get('digest'))[:SHORT]})" if before.get("seq") else "an unknown line"
+    return (
+        f"the record begins anew: {before.get('reason')}; the one before ended at {end}, its files are in "
+        f"{before.get('moved_to')} beside this one; budgets, quotas, halts and tokens begin anew"
+    )
+
+
 def _other(row: Json, detail: Json) -> str:
     kind = str(row.get("kind"))
-    first = {"start": "agentd started", "stop": "agentd stopped", "genesis": "the record begins"}.get(kind, kind)
+    first = {"start": "agentd started", "stop": "agentd stopped"}.get(kind, kind)
     words = detail.get("message") or detail.get("reason") or detail.get("version") or ""
     return f"{first}: {words}" if words else first
 
 
 WORDS = {
+    "genesis": _genesis,
     "policy": _policy,
     "key": _key,
     "token": _token,

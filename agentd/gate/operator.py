@@ -19,7 +19,7 @@ from agentd.core.types.callers import Peer
 from agentd.core.types.errors import PolicyRefused, RecordUnavailable
 from agentd.core.types.records import Kind
 from agentd.core.types.verdicts import Answer
-from agentd.gate import doctor, views
+from agentd.gate import doctor, names, views
 from agentd.gate.acts import Act, act_line
 from agentd.gate.cures import fault_view
 from agentd.gate.desk import Desk
@@ -107,11 +107,13 @@ class OperatorDesk:
                 loaded_at=held.loaded_at,
                 agents=sorted(held.policy.agents),
                 tiers=list(held.policy.tiers),
+                classes=list(held.policy.classes),
             )
         return state
 
     async def logs(self, query: LineQuery) -> list[Json]:
         """See `OperatorFace`."""
+        await names.check_agent(self._desk, query)
         return await Follow(self._desk.reader, query).history()
 
     def follow(self, query: LineQuery) -> AsyncIterator[Json]:
@@ -260,7 +262,11 @@ class OperatorDesk:
 
     async def policy_why(self, given: Json) -> Json:
         """See `OperatorFace`."""
-        return self._desk.judge(given)
+        held = self._desk.policies.current
+        if held is None:
+            return self._desk.judge(given)
+        names.check_described(held.policy, given)
+        return {**self._desk.judge(given), "notes": names.not_taken(held.policy, given)}
 
     async def policy_test(self, text: str | None, source: str) -> Json:
         """See `OperatorFace`."""

@@ -133,6 +133,7 @@ def compared(policy: Policy, prices: Mapping[str, Price], models: Sequence[Mappi
         prompt=sums.get("prompt_tokens", 0),
         completion=sums.get("completion_tokens", 0),
         cached=sums.get("cached_tokens", 0),
+        cache_write=sums.get("cache_write_tokens", 0),
     )
     return {
         "tier": dearest.name,

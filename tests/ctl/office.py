@@ -127,6 +127,7 @@ def usual_vitals() -> dict[str, Any]:
         "ledger": ("ok", ""),
         "signing": True,
         "state_dir": "/var/lib/agentd",
+        "policy_path": "/etc/agentd/policy.yaml",
         "disk_free": 20 * 2**30,
         "core_dumps_off": True,
         "clock_synced": True,

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from agentd.core.types.errors import RecordUnavailable
+from agentd.core.types.errors import Fault, PolicyRefused, RecordUnavailable
 from agentd.ctl.exits import Exit
 from agentd.ctl.rows import sentence
 from ctl.office import POLICY_FILE, Office
@@ -86,7 +86,31 @@ class TestKey:
         assert (result.code, result.out) == (Exit.OK, "Key openrouter deleted.\n")
         assert "Upstream openrouter cannot serve without it." in result.err
         assert "missing" in office.ctl("key", "list").out
+        assert "uid" in next(
+            line for line in office.ctl("logs").out.splitlines() if line.endswith("deletes key openrouter")
+        )
         assert office.ctl("key", "delete", "openrouter").code == Exit.NOT_FOUND
+
+    @pytest.mark.parametrize(
+        ("name", "says"),
+        [
+            ("OpenRouter", "Like: agentctl key set openrouter"),
+            ("open.router", "Like openrouter."),
+            ("2nd", "Like openrouter."),
+            ("", "Like openrouter."),
+        ],
+    )
+    def test_a_bad_name_is_a_bad_name_and_no_alarm(self, office: Office, name: str, says: str) -> None:
+        result = office.ctl("key", "set", name, stdin="v")
+        assert result.code == Exit.USAGE
+        assert says in result.err
+        assert "revoke" not in result.err
+        assert office.keys.values == {"openrouter": "sk-or-v1-stored"}
+
+    def test_a_key_that_no_upstream_wants_is_marked(self, office: Office) -> None:
+        office.ctl("key", "set", "spare", stdin="v")
+        row = next(line for line in office.ctl("key", "list").out.splitlines() if line.startswith("spare"))
+        assert row.split(maxsplit=2)[1:] == ["unused", "none of the policy's wants it"]
 
     def test_a_key_given_for_deletion_is_not_repeated(self, office: Office, canary: str) -> None:
         result = office.ctl("key", "delete", canary)
@@ -217,12 +241,42 @@ def test_status_shouts_what_is_wrong(office: Office) -> None:
     for words in (
         "SIMULATED",
         "REFUSES LINES: The disk is full.",
-        "openrouter keeps failing: timeout",
-        "NOT IN FORCE: policy.yaml:",
+        "the last call of openrouter failed: timeout",
+        "NOT IN FORCE: /etc/agentd/policy.yaml:",
+        "agentctl policy check /etc/agentd/policy.yaml",
     ):
         assert words in shown
     office.keys.broken = True
-    assert "The keyring is locked" in office.ctl("status").out
+    row = next(line for line in office.ctl("status").out.splitlines() if line.strip().startswith("keyring"))
+    assert row.endswith("; The keyring is locked [keyring.locked]; see agentctl doctor")
+    assert "Unlock it." in office.ctl("doctor").out
+
+
+def test_status_names_the_file_in_force(office: Office) -> None:
+    assert "policy file     /etc/agentd/policy.yaml\n" in office.ctl("status").out
+
+
+def test_a_failing_test_in_the_file_leads_to_the_command_that_shows_it(office: Office) -> None:
+    wrong = POLICY_FILE.read_text().replace("expect: { verdict: allow, tier: standard }", "expect: { verdict: deny }")
+    with pytest.raises(Exception, match=r"policy\.refused"):
+        office.do(office.policies.load(wrong, "policy.yaml"))
+    for command in ("status", "doctor"):
+        assert "agentctl policy test /etc/agentd/policy.yaml" in office.ctl(command).out
+
+
+def test_a_file_that_cannot_be_read_leads_to_its_own_cure(office: Office) -> None:
+    path = office.vitals["policy_path"]
+    fault = Fault(1, 1, "", "everybody may write it", f"chmod o-w {path}")
+    office.do(office.policies.refuse(PolicyRefused(path, (fault,))))
+    for command in ("status", "doctor"):
+        assert f"chmod o-w {path}" in office.ctl(command).out
+        assert "policy check" not in office.ctl(command).out
+    office.do(office.policies.load(POLICY_FILE.read_text(), "policy.yaml"))
+    assert "stays in force: the file holds the policy in force again" in office.ctl("logs").out
+    assert "the file holds the policy in force again" in office.ctl("policy", "history").out
+
+
+OLD = {"reason": "disk died", "moved_to": "ledger-until-X"}
 
 
 @pytest.mark.parametrize(
@@ -243,9 +297,31 @@ def test_status_shouts_what_is_wrong(office: Office) -> None:
         ({"kind": "key", "code": "key.failed", "detail": {"name": "a", "act": "delete"}}, "could not be deleted"),
         (
             {"kind": "key", "code": "key.delete", "detail": {"name": "a"}, "caller": {"uid": 7}},
-            "key a deleted by uid 7",
+            "uid 7 deletes key a",
         ),
-        ({"kind": "key", "code": "key.set", "detail": {"name": "a", "replaces": True}}, "key a replaced"),
+        ({"kind": "key", "code": "key.set", "detail": {"name": "a", "replaces": True}}, "somebody replaces key a"),
+        (
+            {
+                "kind": "key",
+                "code": "key.failed",
+                "detail": {"name": "a", "act": "delete", "failure": "keyring.locked"},
+            },
+            "could not be deleted from the keyring: keyring.locked; it is out of use all the same",
+        ),
+        ({"kind": "key", "code": "key.failed", "detail": {"name": "a", "failure": "key.unknown"}}, ": key.unknown"),
+        (
+            {"kind": "policy", "verdict": "allow", "code": "policy.restored", "detail": {"message": "it is back"}},
+            "stays in force: it is back",
+        ),
+        ({"kind": "genesis", "detail": {"ledger": "ab"}}, "the record begins"),
+        (
+            {"kind": "genesis", "detail": {"previous": {**OLD, "seq": 7, "digest": "ab" * 32}}},
+            "begins anew: disk died; the one before ended at line 7 (abababababab), its files are in ledger-until-X beside",
+        ),
+        (
+            {"kind": "genesis", "detail": {"previous": {**OLD, "unreadable": "record.damaged"}}},
+            "ended at an unknown line",
+        ),
         (
             {"kind": "escalation", "verdict": "allow", "agent": "main", "class": "analysis"},
             "escalation granted to main for analysis",

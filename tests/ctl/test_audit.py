@@ -173,8 +173,57 @@ def test_what_cannot_be_verified(args: tuple[str, ...], code: Exit) -> None:
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("not a database, but long enough to look at" * 50)
     result = verify(tmp_path / "ledger.db")
+    assert result.code == Exit.FINDING
+    assert "is no record that can be read: file is not a database" in result.err
+
+
+def test_an_empty_file_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").touch()
+    result = verify(tmp_path / "ledger.db")
+    assert (result.code, result.out) == (Exit.FINDING, "")
+    assert "the file is empty" in result.err
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("other (a)", "no such table: lines"),
+        ("lines (seq)", "no such column: body"),
+        ("lines (seq TEXT, body TEXT, digest TEXT)", "a line of it has no number"),
+    ],
+)
+def test_a_database_of_another_kind_is_a_finding(tmp_path: Path, table: str, says: str) -> None:
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        connection.execute(f"CREATE TABLE {table}")
+        if "digest" in table:
+            connection.execute("INSERT INTO lines VALUES ('one', '{}', 'x')")
+    result = verify(tmp_path / "ledger.db")
+    assert result.code == Exit.FINDING
+    assert says in result.err
+
+
+def test_a_truncated_database_is_a_finding(record: Path) -> None:
+    data = record.read_bytes()
+    record.write_bytes(data[: len(data) // 2])
+    assert verify(record).code == Exit.FINDING
+
+
+def test_a_record_that_somebody_holds_is_no_finding(record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object, **__: object) -> sqlite3.Connection:
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", busy)
+    result = verify(record)
     assert result.code == Exit.REFUSED
-    assert "cannot be read as a record" in result.err
+    assert "database is locked" in result.err
+
+
+def test_an_export_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    result = run("audit", "verify", "--file", str(tmp_path))
+    assert result.code == Exit.REFUSED
+    assert "cannot be read" in result.err
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,20 @@ def test_no_socket(place: Path) -> None:
     assert "agentd serve" in result.err
 
 
+def test_every_place_that_was_looked_at_is_named(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentd.ctl.paths.SYSTEM_RUN_DIR", place / "system")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("os.getuid", lambda: 10_001_000)
+    monkeypatch.setenv("HOME", str(place / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(place / "xdg"))
+    monkeypatch.delenv("AGENTD_OPERATOR_SOCKET", raising=False)
+    said = run("status").err
+    for where in ("system", "xdg/agentd", "home/.local/state/agentd/run"):
+        assert str(place / where / "operator.sock") in said
+    assert "/run/user/10001000/agentd/operator.sock" in said
+    assert "Nor is there one at" not in run("--socket", str(place), "status").err
+
+
 def test_nobody_listens(place: Path) -> None:
     with listening(place, None) as path:
         result = status(path)

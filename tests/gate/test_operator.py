@@ -280,7 +280,11 @@ class TestWithoutPolicy:
         made.destroy()
 
     def test_everything_can_be_seen(self, office: Office) -> None:
-        assert office.do(office.desk.status())["policy"] == {"in_force": False, "path": None, "fault": None}
+        assert office.do(office.desk.status())["policy"] == {
+            "in_force": False,
+            "path": "/etc/agentd/policy.yaml",
+            "fault": None,
+        }
         assert office.do(office.desk.agents()) == {"agents": [], "policy": None}
         assert office.do(office.desk.keys())["keys"][0]["upstreams"] == []
         assert office.do(office.desk.spend(SpendAsk(compare=True)))["compare"] is None

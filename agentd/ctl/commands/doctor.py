@@ -11,6 +11,11 @@ STATES = {"ok": "ok  ", "warn": "warn", "bad": "BAD "}
 """States as words of one width: colour alone would tell nothing in a pipe."""
 
 
+def _summary(states: list[str]) -> str:
+    bad = sum(state not in ("ok", "warn") for state in states)
+    return f"{states.count('ok')} ok, {states.count('warn')} warn, {bad} bad"
+
+
 @click.command(short_help="Is this box well, and what would mend it?")
 @ask_options
 def doctor(*, as_json: bool) -> None:
@@ -27,5 +32,6 @@ def doctor(*, as_json: bool) -> None:
             click.echo(f"{STATES.get(check['state'], 'BAD ')}  {clean(check['name'])}: {clean(check['says'])}")
             if check["cure"] and check["state"] != "ok":
                 click.echo(f"      -> {clean(check['cure'])}")
+        click.echo(_summary([check["state"] for check in checks]))
     if any(check["state"] not in ("ok", "warn") for check in checks):
         raise click.exceptions.Exit(Exit.FINDING)

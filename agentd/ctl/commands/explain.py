@@ -2,13 +2,14 @@
 
 import click
 
+from agentd.ctl.completing import decisions
 from agentd.ctl.options import ask_options, client
 from agentd.ctl.show import as_json_document, heading, page
 from agentd.ctl.words import seq_of
 
 
 @click.command(short_help="One decision: who, what, why, and what came of it.")
-@click.argument("decision", metavar="d-SEQ")
+@click.argument("decision", metavar="d-SEQ", shell_complete=decisions)
 @ask_options
 def explain(*, decision: str, as_json: bool) -> None:
     """One decision: who, what, why, and what came of it.

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from agentd.ctl.completing import agents, halted_agents, halted_tiers, tiers
 from agentd.ctl.exits import CtlError, Exit
 from agentd.ctl.options import ask_options, client
 from agentd.ctl.show import as_json_document
@@ -13,8 +14,8 @@ Json = dict[str, Any]
 
 
 @click.command(short_help="Stop the box, an agent or a tier, now.")
-@click.option("--agent", metavar="NAME", help="Stop only this agent.")
-@click.option("--tier", metavar="NAME", help="Stop only this tier.")
+@click.option("--agent", metavar="NAME", shell_complete=agents, help="Stop only this agent.")
+@click.option("--tier", metavar="NAME", shell_complete=tiers, help="Stop only this tier.")
 @click.option("--reason", required=True, help="Why; it goes into the record and into every refusal.")
 @ask_options
 def halt(*, agent: str | None, tier: str | None, reason: str, as_json: bool) -> None:
@@ -32,8 +33,8 @@ def halt(*, agent: str | None, tier: str | None, reason: str, as_json: bool) -> 
 
 
 @click.command(short_help="Let go on what was stopped.")
-@click.option("--agent", metavar="NAME", help="Let this agent go on.")
-@click.option("--tier", metavar="NAME", help="Let this tier go on.")
+@click.option("--agent", metavar="NAME", shell_complete=halted_agents, help="Let this agent go on.")
+@click.option("--tier", metavar="NAME", shell_complete=halted_tiers, help="Let this tier go on.")
 @click.option("--reason", required=True, help="Why; it goes into the record.")
 @ask_options
 def resume(*, agent: str | None, tier: str | None, reason: str, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import click
 
+from agentd.ctl.completing import keys
 from agentd.ctl.exits import CtlError, Exit
 from agentd.ctl.options import ask_options, client
 from agentd.ctl.show import Column, as_json_document, table
@@ -16,6 +17,9 @@ MAX_KEY = 4096
 
 MAX_NAME = 40
 
+MIN_KEY = 16
+"""Characters from which on a word that is no name may be a key: no provider gives shorter ones."""
+
 
 @click.group(short_help="Keys for upstreams, in the keyring of this box.")
 def key() -> None:
@@ -23,7 +27,7 @@ def key() -> None:
 
 
 @key.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=keys)
 @click.argument("extra", nargs=-1, metavar="")
 @ask_options
 def set_(*, name: str, extra: tuple[str, ...], as_json: bool) -> None:
@@ -37,8 +41,9 @@ def set_(*, name: str, extra: tuple[str, ...], as_json: bool) -> None:
 
     No restart is needed. It is refused as an argument, where every process could read it.
     """  # noqa: D301 - \b is an escape here: click keeps the lines after it
-    if extra or not _is_name(name):
+    if extra:
         _exposed()
+    _check_name(name, "set")
     done = client().send("PUT", f"/keys/{name}", {"value": _value(name)})
     if as_json:
         as_json_document(done)
@@ -61,8 +66,8 @@ def list_(*, as_json: bool) -> None:
     rows = [
         {
             "name": row["name"],
-            "state": "in use" if row["in_use"] else "missing",
-            "upstreams": ", ".join(row["upstreams"]),
+            "state": "missing" if not row["in_use"] else "in use" if row["upstreams"] else "unused",
+            "upstreams": ", ".join(row["upstreams"]) or "none of the policy's wants it",
         }
         for row in found["keys"]
     ]
@@ -72,12 +77,11 @@ def list_(*, as_json: bool) -> None:
 
 
 @key.command()
-@click.argument("name")
+@click.argument("name", shell_complete=keys)
 @ask_options
 def delete(*, name: str, as_json: bool) -> None:
     """Forget the key NAME, in the keyring and in the daemon."""
-    if not _is_name(name):
-        _exposed()
+    _check_name(name, "delete")
     done = client().send("DELETE", f"/keys/{name}", {})
     if as_json:
         as_json_document(done)
@@ -98,8 +102,22 @@ def _value(name: str) -> str:
     return value
 
 
+def _check_name(name: str, verb: str) -> None:
+    """Names as the daemon takes them. What may be a key by mistake is not repeated anywhere."""
+    if _is_name(name):
+        return
+    if _may_be_key(name):
+        _exposed()
+    lower = name.lower()
+    hint = f"Like: agentctl key {verb} {lower}" if _is_name(lower) else "Like openrouter."
+    raise CtlError(
+        Exit.USAGE,
+        f"{name!r} is no name for a key: names are lower-case letters, digits, - and _, a letter first.",
+        hint,
+    )
+
+
 def _is_name(name: str) -> bool:
-    """Names as the daemon takes them; what is none may be a key by mistake and is not repeated anywhere."""
     plain = name.replace("_", "").replace("-", "")
     return (
         len(name) <= MAX_NAME
@@ -109,6 +127,11 @@ def _is_name(name: str) -> bool:
         and name == name.lower()
         and not name.startswith("sk-")
     )
+
+
+def _may_be_key(name: str) -> bool:
+    """Whether something that is no name could be a key: it begins like one, is as long as one, or is an assignment of one."""
+    return name.lower().startswith("sk-") or len(name) >= MIN_KEY or "=" in name
 
 
 def _exposed() -> NoReturn:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from agentd.ctl.completing import agents, classes, tiers
 from agentd.ctl.exits import CtlError, Exit
 from agentd.ctl.options import ask_options, client
 from agentd.ctl.rows import lines
@@ -18,9 +19,9 @@ MAX_ROWS = 10_000
 
 @click.command(short_help="Decisions with their outcomes, and what else happened.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with new rows as they come; ends with Ctrl-C.")
-@click.option("--agent", help="Only of this agent.")
-@click.option("--class", "class_", metavar="CLASS", help="Only of this class of work.")
-@click.option("--tier", help="Only served at this tier.")
+@click.option("--agent", shell_complete=agents, help="Only of this agent.")
+@click.option("--class", "class_", metavar="CLASS", shell_complete=classes, help="Only of this class of work.")
+@click.option("--tier", shell_complete=tiers, help="Only served at this tier.")
 @click.option("--verdict", type=click.Choice(["allow", "ask", "deny"]), help="Only with this verdict.")
 @click.option("--session", help="Only of this session, as `explain` names it.")
 @click.option("--since", "since_", metavar="TIME", help="Only after: 30m, 2h, 7d ago, or a date or time in UTC.")
@@ -62,6 +63,8 @@ def logs(
 
 def _follow(query: dict[str, Any], *, as_json: bool) -> None:
     asked = client()
+    if query["agent"]:
+        asked.get("/logs", {**query, "limit": 0})  # an agent that there is not is refused now, and not waited for
     try:
         for row in asked.stream("/logs", {**query, "follow": 1}, endless=True):
             if as_json:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from agentd.ctl.completing import agents, classes, tiers
 from agentd.ctl.exits import CtlError, Exit
 from agentd.ctl.options import ask_options, client, json_option
 from agentd.ctl.show import Column, as_json_document, heading, on_terminal, pairs, table
@@ -72,17 +73,18 @@ def test(*, file: str | None, as_json: bool) -> None:
 
 
 @policy.command()
-@click.option("--agent", help="Who would ask; its name in the policy.")
+@click.option("--agent", shell_complete=agents, help="Who would ask; its name in the policy.")
 @click.option("--uid", type=int, help="Or: a process with this uid.")
 @click.option("--text", help="The last human turn.")
-@click.option("--lane", help="The class that the client would declare.")
-@click.option("--tier", help="The tier that it would ask for.")
+@click.option("--lane", shell_complete=classes, help="The class that the client would declare.")
+@click.option("--tier", shell_complete=tiers, help="The tier that it would ask for.")
 @click.option("--model", help="The model that it would name.")
 @ask_options
 def why(*, as_json: bool, **given: str | int | None) -> None:
-    """The verdict that a call would get under the policy in force, and why. Records nothing, changes nothing.
+    """The verdict that a call would get now under the policy in force, and why. Records nothing, changes nothing.
 
-    Judged as if nothing were spent or stopped.
+    Judged on the box as it is: what is spent, what is stopped, which keys are there, and today's date; only the caller, its
+    words and its wishes are what the options say. A name that the policy does not have is said, and counts as not given.
     """
     asked = {key: value for key, value in given.items() if value is not None}
     if "agent" not in asked and "uid" not in asked:
@@ -108,6 +110,7 @@ def _why_rows(found: Json) -> list[tuple[str, object]]:
         ("model", found.get("model")),
         ("output", f"at most {found['max_output']} tokens" if found.get("max_output") else None),
         ("would reserve", money(found.get("reserved_nusd"))),
+        *(("note", note) for note in found.get("notes") or []),
     ]
 
 
@@ -158,12 +161,14 @@ def _hash(version: str) -> str:
 
 def _version(row: Json) -> Json:
     faults = row.get("faults") or []
+    untold = f"{len(faults)} fault(s)" if faults else row.get("message")
+    restored = row.get("code") in ("policy.restored", "policy.last_good")
     return {
         "at": moment(row.get("at")),
         "hash": str(row.get("hash"))[:SHORT],
         "state": "loaded" if row.get("accepted") else "refused",
         "owner": row.get("owner"),
-        "change": row.get("change") or (f"{len(faults)} fault(s)" if faults else row.get("message")),
+        "change": row.get("message") if restored else row.get("change") or untold,
     }
 
 

@@ -14,6 +14,11 @@ Json = dict[str, Any]
 SESSION, SHORT = "session:", 8
 """How the account of a session begins, and the digits of it that people are shown."""
 
+NOTE = (
+    "warm cache: as many tokens read from and written to the prompt cache as there were, at that model's rates for both; "
+    "no cache: every prompt token at its full rate. An estimate: that model might have needed fewer tokens."
+)
+
 BY = ("class", "tier", "model", "agent", "day")
 
 
@@ -26,8 +31,8 @@ def spend(*, by: str, since_: str | None, compare: bool, as_json: bool) -> None:
     """What was spent, and what the budgets still hold.
 
     Calls, tokens, what is reserved for calls that run or whose cost stayed unknown, and cost. Whole hours are added up.
-    --compare sets the cost against one where every call goes to the dearest tier's first model, with the prompt cache as
-    warm as it was and with none; that model might have needed fewer tokens, so it is an estimate.
+    --compare sets the cost against one where every call goes to the dearest tier's first model, with as much read from and
+    written to the prompt cache as there was, and with no cache; that model might have needed fewer tokens, so it is an estimate.
     """
     found = client().get("/spend", {"by": by, "compare": compare, **since(since_)})
     if as_json:
@@ -121,14 +126,14 @@ def _compare(compare: Json | None) -> None:
     if compare is None:
         click.echo("No comparison: the dearest tier has no model with a price.", err=True)
         return
-    heading(clean(f"The same tokens on {compare['model']} ({compare['tier']})"))
+    heading(clean(f"The same tokens on {compare['model']}, the first model of the dearest tier ({compare['tier']})"))
     actual = compare["actual_nusd"]
     pairs(
         [
             ("as it was", money(actual) or ""),
             ("warm cache", _against(compare["warm_nusd"], actual)),
             ("no cache", _against(compare["cold_nusd"], actual)),
-            ("note", "An estimate: that model might have needed fewer tokens."),
+            ("note", NOTE),
         ]
     )
 

@@ -47,7 +47,7 @@ def _daemon(found: Json) -> list[tuple[str, str]]:
 
 
 def _policy(policy: Json) -> list[tuple[str, str]]:
-    rows = []
+    rows, path = [], policy.get("path")
     if policy["in_force"]:
         when = f"since {moment(policy['loaded_at'])} UTC" if policy.get("loaded_at") else ""
         digest = str(policy["digest"])[:SHORT]
@@ -57,10 +57,14 @@ def _policy(policy: Json) -> list[tuple[str, str]]:
     else:
         rows.append(("policy", "NONE in force: everything is refused"))
     if policy["fault"]:
-        first = policy["fault"]["faults"][0]
-        place = f"{policy['fault']['source']}:{first['line']}:{first['column']}"
-        rows.append(("policy file", f"NOT IN FORCE: {place}: {first['message']}"))
-        rows.append(("", f"agentctl policy check {policy['fault']['source']}"))
+        fault = policy["fault"]
+        first = fault["faults"][0]
+        where = f"{first['where']}: " if first["where"] else ""
+        place = f"{fault.get('path') or fault['source']}:{first['line']}:{first['column']}"
+        rows.append(("policy file", f"NOT IN FORCE: {place}: {where}{first['message']}"))
+        rows.append(("", str(fault.get("cure") or "agentctl doctor")))
+    elif path:
+        rows.append(("policy file", path))
     return rows
 
 
@@ -71,14 +75,31 @@ def _rooms(found: Json) -> list[tuple[str, str]]:
     rows = [
         ("record", "takes lines" if code == "ok" else f"REFUSES LINES: {sentence}"),
         ("signing", "checkpoints are signed" if found.get("signing") else "checkpoints are not signed"),
-        ("keyring", keys if keyring["code"] == "ok" else f"{keys}; {keyring['sentence']}"),
+        ("keyring", keys if keyring["code"] == "ok" else f"{keys}; {_short(keyring)}"),
     ]
+    rows += [("upstream key", _upstream_key(key)) for key in found.get("upstream_keys") or []]
     for upstream in found.get("upstreams") or []:
-        if upstream.get("breaker", "closed") != "closed":
-            rows.append(
-                ("upstream", f"{upstream['name']} keeps failing: {upstream.get('last_error', 'no reason known')}")
-            )
+        if upstream.get("last_error") or upstream.get("breaker", "closed") != "closed":
+            when = f" at {moment(upstream['failed_at'])} UTC" if upstream.get("failed_at") else ""
+            reason = upstream.get("last_error") or "no reason known"
+            rows.append(("upstream", f"the last call of {upstream['name']} failed{when}: {reason}"))
     return rows
+
+
+def _short(keyring: Json) -> str:
+    """The failure in its first sentence; what to do about it is the doctor's."""
+    first = str(keyring["sentence"]).split(". ", 1)[0].rstrip(".")
+    return f"{first} [{keyring['code']}]; see agentctl doctor"
+
+
+def _upstream_key(key: Json) -> str:
+    shut = "SHUT, nothing is sent there; " if key.get("shut") else ""
+    used = f", {money(key['used_today_nusd'])} billed today" if key.get("used_today_nusd") is not None else ""
+    if key.get("limit_nusd") is None:
+        return f"{key['upstream']}: {shut}no limit at the upstream{used}"
+    left = money(key.get("remaining_nusd")) or "an unknown part"
+    resets = f", resets {key['reset']}" if key.get("reset") else ""
+    return f"{key['upstream']}: {shut}{left} of {money(key['limit_nusd'])} left{resets}{used}"
 
 
 def _work(found: Json) -> list[tuple[str, str]]:

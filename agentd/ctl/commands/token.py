@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from agentd.core.types.tokens import digest_of, id_of, is_token
+from agentd.ctl.completing import agents, tokens
+from agentd.ctl.exits import CtlError, Exit
 from agentd.ctl.options import ask_options, client
 from agentd.ctl.show import Column, as_json_document, table
 from agentd.ctl.text import clean
@@ -34,7 +36,7 @@ def token() -> None:
 
 
 @token.command()
-@click.argument("agent")
+@click.argument("agent", shell_complete=agents)
 @expires_option
 @ask_options
 def create(*, agent: str, expires: str, as_json: bool) -> None:
@@ -47,7 +49,7 @@ def create(*, agent: str, expires: str, as_json: bool) -> None:
 
 
 @token.command()
-@click.argument("agent")
+@click.argument("agent", shell_complete=agents)
 @expires_option
 @click.option("--grace", default=GRACE, show_default=True, metavar="TIME", help="How long the old tokens still serve.")
 @click.option("--now", is_flag=True, help="End the old tokens at once: they were stolen.")
@@ -67,13 +69,16 @@ def rotate(*, agent: str, expires: str, grace: str, now: bool, as_json: bool) ->
 
 
 @token.command("list")
-@click.option("--agent", metavar="NAME", help="Only this agent's.")
+@click.option("--agent", metavar="NAME", shell_complete=agents, help="Only this agent's.")
 @click.option("--all", "every", is_flag=True, help="Expired and revoked ones too.")
 @ask_options
 def list_(*, agent: str | None, every: bool, as_json: bool) -> None:
     """Each token: whose, what it is worth now, until when, when it last served; never a value."""
-    found = client().get("/tokens")
+    asked = client()
+    found = asked.get("/tokens")
     wanted = [row for row in found["tokens"] if agent in (None, row["agent"])]
+    if agent is not None and not wanted:
+        check_agent(agent, asked.get("/agents"))
     rows = [row for row in wanted if every or row["state"] in ("valid", "replaced")]
     if as_json:
         as_json_document({**found, "tokens": rows})
@@ -97,7 +102,7 @@ def list_(*, agent: str | None, every: bool, as_json: bool) -> None:
 
 
 @token.command()
-@click.argument("name", metavar="ID")
+@click.argument("name", metavar="ID", shell_complete=tokens)
 @ask_options
 def revoke(*, name: str, as_json: bool) -> None:
     """End the token ID (t-...), now. A token itself, found where it should not be, names itself too."""
@@ -109,6 +114,14 @@ def revoke(*, name: str, as_json: bool) -> None:
         as_json_document(done)
         return
     click.echo(clean(f"Token {done['id']} of agent {done['agent']} is revoked."))
+
+
+def check_agent(name: str, known: Json) -> None:
+    """Raise `CtlError` for an agent that the policy does not have."""
+    names = [row["name"] for row in known["agents"]]
+    if name not in names:
+        hint = f"It has {', '.join(names)}." if names else "agentctl doctor"
+        raise CtlError(Exit.NOT_FOUND, f"The policy has no agent {name!r} [agent.none]", hint)
 
 
 def misuse_words(seen: Json) -> str:
