@@ -1,21 +1,32 @@
 """What agentd keeps in order with its upstreams beside the calls, joined here: the settlement of calls whose cost was not
-said, and the alarms that come of looking. No call waits for any of it.
+said, the keys and what is billed to them, and the alarms that come of looking. No call waits for any of it.
 """
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING
 
-from agentd.core.policy.schema import UpstreamKind
+from agentd.core.accounting.keyfacts import parse_key
+from agentd.core.accounting.times import window_start
+from agentd.core.policy.schema import Policy, UpstreamKind
+from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
 from agentd.edge.enforce.accounts import UpstreamAccounts
 from agentd.edge.enforce.model import ModelUpstream
 from agentd.gate.affairs import Affairs, alarm_view
 from agentd.gate.alarms import Alarms
 from agentd.gate.current import CurrentPolicy
+from agentd.gate.keywatch import MANAGEMENT, MANAGES, KeyWatch
+from agentd.gate.keywatch import Desk as WatchDesk
 from agentd.gate.ports import Endpoint
+from agentd.gate.ports_operator import OperatorRefused
+from agentd.gate.relay import Relay
 from agentd.gate.settlement import Desk, Settlement
+from agentd.gate.spend import NS_PER_HOUR
 
 if TYPE_CHECKING:
     from agentd.daemon import House
+
+log = logging.getLogger("agentd.keys")
 
 
 class Bookkeeping:
@@ -23,7 +34,8 @@ class Bookkeeping:
 
     def __init__(self, house: "House", upstream: ModelUpstream) -> None:
         """Asks nothing yet; `start` does."""
-        accounts = UpstreamAccounts(upstream, house.clock)
+        self._house = house
+        self._accounts = accounts = UpstreamAccounts(upstream, house.clock)
         self.alarms = Alarms(house.ledger, house.clock)
         self.settlement = Settlement(
             Desk(
@@ -37,14 +49,71 @@ class Bookkeeping:
             )
         )
 
+        self.keys = KeyWatch(
+            WatchDesk(
+                accounts=accounts,
+                alarms=self.alarms,
+                clock=house.clock,
+                outside=house.state.outside,
+                endpoints=self._keyed,
+                today=self._today,
+            )
+        )
+
+    def attend(self, relay: Relay) -> None:
+        """Hear of calls whose cost nobody said, and of upstreams that have no money left; the simulator has enough."""
+        relay.on_unsettled = self.settlement.add
+        if not self._house.settings.simulate:
+            relay.on_exhausted = self.keys.exhausted
+
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Run everything; whoever stops the daemon cancels it."""
-        return [tasks.create_task(self.settlement.run(), name="settlement")]
+        started = [tasks.create_task(self.settlement.run(), name="settlement")]
+        if not self._house.settings.simulate:  # the simulator's key is nobody's
+            started.append(tasks.create_task(self.keys.run(), name="key-watch"))
+        return started
 
     def affairs(self) -> Affairs:
         """What the operator is told of it."""
         standing = [alarm_view(alarm) for alarm in self.alarms.standing()]
-        return Affairs(alarms=standing, unsettled=self.settlement.summary())
+        return Affairs(alarms=standing, upstream_keys=self.keys.views(), unsettled=self.settlement.summary())
+
+    async def try_key(self, name: str, value: str) -> None:
+        """Ask the upstreams that a key is for what it may do. Raises `OperatorRefused` for a key that manages others; an
+        upstream that cannot be asked says nothing against it, and is asked again once the key is in use."""
+        held = self._house.policies.current
+        upstreams = held.policy.upstreams.values() if held is not None and not self._house.settings.simulate else ()
+        for endpoint in [
+            endpoint_of(self._house.policies, upstream.name) for upstream in upstreams if upstream.key == name
+        ]:
+            if endpoint is not None and await self._manages(endpoint, value):
+                hint = "Make a key for calls only at the upstream, and store that one."
+                raise OperatorRefused(MANAGEMENT, MANAGES.format(endpoint.name), hint)
+
+    async def _manages(self, endpoint: Endpoint, value: str) -> bool:
+        try:
+            facts = parse_key(await self._accounts.key(endpoint, value))
+        except (UpstreamFailed, KeyUnavailable) as failed:
+            log.warning("upstream %s cannot be asked about the key: %s", endpoint.name, failed)
+            return False
+        return facts is not None and facts.management
+
+    def _keyed(self) -> list[Endpoint]:
+        """Upstreams that can be asked about the key that is in use for them."""
+        held = self._house.policies.current
+        names = self._house.keys.names()
+        upstreams = held.policy.upstreams.values() if held is not None else ()
+        found = [endpoint_of(self._house.policies, upstream.name) for upstream in upstreams if upstream.key in names]
+        return [endpoint for endpoint in found if endpoint is not None]
+
+    async def _today(self) -> tuple[int, int]:
+        """What the record counts since midnight at upstreams with keys: known cost, and reservations."""
+        since = window_start("day", self._house.clock.wall_ns()) // NS_PER_HOUR
+        rows = await self._house.ledger.reader.spend("model", since)
+        held = self._house.policies.current
+        own = _models_without_bill(held.policy) if held is not None else frozenset()
+        billed = [row for row in rows if row["name"] not in own]
+        return sum(row["cost_nusd"] for row in billed), sum(row["reserved_nusd"] for row in billed)
 
 
 def endpoint_of(policies: CurrentPolicy, name: str) -> Endpoint | None:
@@ -54,3 +123,12 @@ def endpoint_of(policies: CurrentPolicy, name: str) -> Endpoint | None:
     if upstream is None or upstream.kind is not UpstreamKind.OPENROUTER:
         return None
     return Endpoint(upstream.name, upstream.kind.value, upstream.url, upstream.key)
+
+
+def _models_without_bill(policy: Policy) -> frozenset[str]:
+    """Models that are served at other upstreams than those that bill by key."""
+    at: dict[str, set[UpstreamKind]] = {}
+    for tier in policy.tiers.values():
+        for model in tier.models:
+            at.setdefault(model.id, set()).add(policy.upstreams[model.upstream].kind)
+    return frozenset(name for name, kinds in at.items() if UpstreamKind.OPENROUTER not in kinds)

@@ -167,7 +167,7 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
         )
         relay = Relay(house.ledger, CleanUpstream(upstream, house.keys.scrub), house.clock, house.state.spend, tasks)
         books = Bookkeeping(house, upstream)
-        relay.on_unsettled = books.settlement.add
+        books.attend(relay)
         refuser = _refuser(house)
         pipeline = _pipeline(house, relay, refuser)
         desk = OperatorDesk(_desk(house, relay, books))
@@ -253,6 +253,8 @@ def _desk(house: House, relay: Relay, books: Bookkeeping) -> Desk:
         tokens=house.tokens,
         recompute=house.ledger.reader.recompute_spend,
         affairs=books.affairs,
+        try_key=books.try_key,
+        key_changed=books.keys.changed,
     )
 
 

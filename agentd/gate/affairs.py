@@ -17,10 +17,23 @@ class AlarmView(TypedDict):
     line: int | None  # where the record has it
 
 
+class KeyView(TypedDict):
+    """What the upstream says of a key. None: not said; of limits, also: none."""
+
+    upstream: str
+    limit_nusd: int | None
+    remaining_nusd: int | None
+    reset: str | None
+    used_today_nusd: int | None
+    at: str  # RFC 3339, when it was looked at
+    shut: bool  # nothing goes there now
+
+
 class Affairs(TypedDict, total=False):
     """The affairs now."""
 
     alarms: list[AlarmView]
+    upstream_keys: list[KeyView]
     unsettled: dict[str, int]  # see `gate.settlement.Settlement.summary`
 
 

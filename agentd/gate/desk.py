@@ -15,6 +15,14 @@ from agentd.gate.tokens import Tokens
 from agentd.gate.vitals import Vitals
 
 
+async def _unasked(_name: str, _value: str) -> None:
+    """No upstream is asked about a key before it is stored."""
+
+
+def _unheard() -> None:
+    """Nobody has to know that a key was set or deleted."""
+
+
 class HeldPolicy(Protocol):
     """A version in force: see `gate.current.Held`."""
 
@@ -56,3 +64,5 @@ class Desk:
     tokens: Tokens
     recompute: Callable[[], Awaitable[list[Json]]]  # where sums of spend differ from the lines: [] is good
     affairs: Callable[[], Affairs] = nothing_known  # with the upstreams: alarms, what is not settled
+    try_key: Callable[[str, str], Awaitable[None]] = _unasked  # raises `OperatorRefused` for a value of the wrong kind
+    key_changed: Callable[[], None] = _unheard

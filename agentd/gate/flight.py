@@ -19,6 +19,12 @@ from agentd.core.types.verdicts import Answer, Reason
 from agentd.gate import ports
 from agentd.gate.spend import Reservation
 
+AFFORD_PARTS, AFFORD_OF = 9, 10
+"""Of what can be afforded so much is asked for: the account may be charged for other calls in between."""
+
+AFFORD_LEAST = 4
+"""A cap below a quarter of what was permitted would cut most answers: then it is said that there is no money."""
+
 STOPPED = Reason(
     "daemon.stopping", "agentd", "agentd was stopped while this answer was being written", "Ask again in a moment."
 )
@@ -45,11 +51,19 @@ class Failure:
     receipt: Receipt
     model: str
     upstream: str
+    max_output: int  # tokens that were permitted
 
     @property
     def retryable(self) -> bool:
         """Whether another candidate may be tried."""
         return isinstance(self.error, UpstreamFailed) and self.error.retryable
+
+    @property
+    def affordable(self) -> int | None:
+        """The output cap with which the same call could be paid for, if an answer of that length is worth having."""
+        most = self.error.affordable if isinstance(self.error, UpstreamFailed) else None
+        cap = 0 if most is None else most * AFFORD_PARTS // AFFORD_OF
+        return cap if cap >= max(1, self.max_output // AFFORD_LEAST) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +120,7 @@ def stopped_of(flight: Flight) -> UpstreamFailed:
 def failure_of(run: Run, error: UpstreamFailed | KeyUnavailable) -> Failure:
     """What the way is told of a call that gave nothing."""
     limits = run.permit.allow.limits
-    return Failure(error, run.permit.receipt, limits.model, limits.upstream)
+    return Failure(error, run.permit.receipt, limits.model, limits.upstream, limits.max_output)
 
 
 def cost_of_call(run: Run, facts: ReplyFacts, error: AgentdError | None) -> tuple[int | None, CostSource]:

@@ -36,12 +36,14 @@ class KeyDesk:
         return {"keys": rows, "keyring": {"code": code, "sentence": sentence}}
 
     async def store(self, peer: Peer, name: str, value: str) -> Json:
-        """Store a key and put it in use; an upstream that waits for it serves from now on."""
+        """Store a key and put it in use; an upstream that waits for it serves from now on. One that its upstream says is of
+        the wrong kind is not stored."""
         _key_name(name)
         if not value.strip() or len(value) > MAX_KEY:
             raise OperatorRefused(
                 "key.value", f"The value of key {name} is empty or longer than {MAX_KEY} characters.", "Paste it again."
             )
+        await self._desk.try_key(name, value.strip())
         known = name in self._desk.keys.names()
         await self._record(peer, Act(Kind.KEY, "key.set", detail={"name": name, "replaces": known}))
         await self._key_act(peer, "set", name, value)
@@ -60,6 +62,7 @@ class KeyDesk:
         keys = self._desk.keys
         try:
             await (keys.set(name, value) if act == "set" else keys.delete(name))
+            self._desk.key_changed()
         except KeyUnavailable as failed:
             detail = {"name": name, "act": act, "failure": failed.code}
             await self._record(peer, Act(Kind.KEY, "key.failed", verdict="deny", detail=detail))

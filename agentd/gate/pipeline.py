@@ -5,13 +5,13 @@
 `govern` is that list. Nothing is sent without a `Permit`; only this file makes one, from an `Allow` and the `Receipt` of its
 durable line. Between deciding and claiming money there is no await, so concurrent calls cannot both have the last of it.
 
-A call that fails at the upstream before its first byte may be tried once more: with the failed model excluded it is decided
-and recorded anew like any other, so that a fallback is never a second way.
+A call that fails at the upstream before its first byte may be tried once more: with the failed model excluded, or with as much
+output as the account can pay for, it is decided and recorded anew like any other, so that a fallback is never a second way.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentd.core.dialects import grammar
@@ -86,18 +86,21 @@ class ModelPipeline:
             return await self._refuser.unreadable(arrival.peer, arrival.dialect, unreadable)
         asked = self._identified(arrival, held, call, started_ns)
         failures: list[Failure] = []
+        await self._way.relay.settled()
         while True:
             answer = await self._attempt(asked, failures)
             if isinstance(answer, ports.Answer):
                 return answer
             failures.append(answer)
-            if not (answer.retryable and len(failures) < MAX_ATTEMPTS):
+            again = _again(asked, answer) if len(failures) < MAX_ATTEMPTS else None
+            if again is None:
                 return self._failed(asked, answer)
+            asked = again
 
     async def _attempt(self, asked: _Asked, failures: Sequence[Failure]) -> ports.Answer | Failure:
         """Decide, claim, record; then send what was permitted."""
         request, held, state = asked.request, asked.held, self._way.state
-        without = frozenset(failure.model for failure in failures)
+        without = frozenset(failure.model for failure in failures if failure.retryable)
         facts = state.facts(held.policy, request, asked.classified, without)
         verdict = decide(held.policy, request, asked.classified, facts)
         line = lines.decision_line(held.policy, held.digest, request, asked.classified, verdict)
@@ -173,7 +176,7 @@ class ModelPipeline:
         reason = Reason(error.code, rule or upstream, error.message, error.hint)
         decision = failure.receipt.decision
         if isinstance(error, UpstreamFailed):
-            return worded(asked.arrival.dialect, Deny(reason, error.answer, error.retry_after_s), decision)
+            return worded(asked.arrival.dialect, Deny(reason, error.answer, _wait(asked, error)), decision)
         return worded(asked.arrival.dialect, Deny(reason), decision)
 
     def models(self, peer: Peer) -> Sequence[dict[str, Any]]:
@@ -199,3 +202,21 @@ class ModelPipeline:
     async def refuse(self, peer: Peer, dialect: Dialect, code: str, message: str) -> ports.Answer:
         """See `ports.ModelGate.refuse`."""
         return await self._refuser.by_code(peer, dialect, code, message)
+
+
+def _again(asked: _Asked, failure: Failure) -> _Asked | None:
+    """The request as it is tried once more: as it was, for another model, or with the output that can be paid for."""
+    if failure.retryable:
+        return asked
+    if failure.affordable is None:
+        return None
+    call = replace(asked.request.call, max_output=failure.affordable)
+    return replace(asked, request=replace(asked.request, call=call))
+
+
+def _wait(asked: _Asked, error: UpstreamFailed) -> int | None:
+    """Seconds to wait, at most as long as a call of this class may take: a client that is told more gives up for the day."""
+    task = asked.held.policy.classes.get(asked.classified.name) if asked.classified is not None else None
+    if error.retry_after_s is None or task is None:
+        return error.retry_after_s
+    return min(error.retry_after_s, max(1, int(task.deadline_s)))

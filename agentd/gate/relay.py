@@ -5,7 +5,9 @@ model, like a call that is not streamed.
 
 An outcome that cannot be written (full disk) is tried again until it can: the effect has happened, so its answer is not
 withheld; the reservation stays until the line stands. Closing runs in a task of its own, so that a client that goes away
-cannot interrupt it.
+cannot interrupt it. A good answer does not wait for that task either: its outcome is queued before the agent can have read
+the answer, and if agentd dies in between, the next start closes the line as unknown, as for any call that was cut. The next
+decision does wait for it (`settled`), so that money is counted in the order in which answers were given.
 """
 
 import asyncio
@@ -59,6 +61,8 @@ class Relay:
         self._flights: dict[int, Flight] = {}
         self.upstreams: dict[str, Health] = {}
         self.on_unsettled: Callable[[Run, Outcome], None] = lambda _run, _outcome: None
+        self.on_exhausted: Callable[[str], None] = lambda _upstream: None
+        self._closing: asyncio.Task[None] | None = None
         self._late: set[asyncio.Task[None]] = set()
         self._ending = False
 
@@ -148,7 +152,7 @@ class Relay:
             await self.close(flight, flight.cut or ending_of(failed), failed)
             return failure_of(flight.run, failed)
         flight.seen = 200
-        await self.close(flight, Ending.DONE)
+        self.begin_close(flight, Ending.DONE)
         return ports.Answer(200, (("Content-Type", "application/json"), *headers), body)
 
     def feed(self, flight: Flight, chunk: bytes) -> bytes:
@@ -160,19 +164,28 @@ class Relay:
 
     async def close(self, flight: Flight, ending: Ending, error: AgentdError | None = None) -> None:
         """End a call once: connection, money, line. Runs to its end whatever happens to the caller."""
-        if flight.closed:
-            return
+        if not flight.closed:
+            await asyncio.shield(self.begin_close(flight, ending, error))
+
+    def begin_close(self, flight: Flight, ending: Ending, error: AgentdError | None = None) -> "asyncio.Task[None]":
+        """End a call that is not closed, in a task of its own, and do not wait for it."""
         flight.closed = True
-        await asyncio.shield(
-            self._tasks.create_task(self._close(flight, ending, error), name=f"close-{flight.run.permit.receipt.seq}")
-        )
+        self._note_health(flight.run, ending, error)
+        name = f"close-{flight.run.permit.receipt.seq}"
+        self._closing = self._tasks.create_task(self._close(flight, ending, error), name=name)
+        return self._closing
+
+    async def settled(self) -> None:
+        """Return when the calls that were answered before are closed, or cannot be written now: so the next decision counts
+        what they cost and not what was held for them. The record keeps the order, so the newest is the last."""
+        if self._closing is not None and not self._closing.done():
+            await asyncio.wait((self._closing,))
 
     async def _close(self, flight: Flight, ending: Ending, error: AgentdError | None) -> None:
         if flight.reply is not None:
             await flight.opened.__aexit__(None, None, None)
         now = self._clock.mono_ns()
         run = flight.run
-        self._note_health(run, ending, error)
         outcome = self._outcome(flight, ending, error, now)
         line = lines.outcome_line(run.request, run.permit, outcome, self._clock.wall_ns())
         if not await self._try(line):
@@ -210,6 +223,8 @@ class Relay:
             self.upstreams[name] = Health(last_ok=now)
         elif error is not None and ending in (Ending.ERROR, Ending.CUT, Ending.TIMEOUT):
             self.upstreams[name] = Health(before.last_ok, error.code, now)
+        if isinstance(error, UpstreamFailed) and error.exhausted:
+            self.on_exhausted(name)
 
     def _settle(self, flight: Flight, outcome: Outcome) -> None:
         usage = outcome.usage
@@ -295,7 +310,10 @@ class _Stream(AsyncIterator[bytes]):
         self._ended = True
         failed = failed_of(self._flight, self._broken)
         ending = self._flight.cut or (Ending.DONE if failed is None else ending_of(failed))
-        await self._relay.close(self._flight, ending, failed)
+        if failed is not None:
+            await self._relay.close(self._flight, ending, failed)
+        elif not self._flight.closed:
+            self._relay.begin_close(self._flight, ending)
         return failed
 
     def _excuse(self, error: UpstreamFailed) -> bytes:

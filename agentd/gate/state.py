@@ -1,7 +1,7 @@
 """What the gate itself remembers, as one decision sees it and as one call changes it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from agentd.core.accounting.price import Price
 from agentd.core.policy.facts import Facts, Memory
@@ -12,6 +12,7 @@ from agentd.core.types.verdicts import ModelLimits
 from agentd.gate import ports
 from agentd.gate.escalations import Escalations, Live
 from agentd.gate.halts import Halts
+from agentd.gate.outside import Outside
 from agentd.gate.sessions import Sessions
 from agentd.gate.spend import Account, Reservation, Spend
 
@@ -35,6 +36,7 @@ class State:
     escalations: Escalations
     prices: Callable[[Policy], Mapping[str, Price]]
     simulated: bool
+    outside: Outside = field(default_factory=Outside)
 
     def facts(
         self, policy: Policy, request: Request, classified: Classified | None, without: frozenset[str] = frozenset()
@@ -48,6 +50,8 @@ class State:
             without=without,
             keys=frozenset(self.keys.names()),
             simulated=self.simulated,
+            shut=self.outside.shut,
+            models=self.outside.models,
         )
         if classified is None or agent is None:
             return box

@@ -40,6 +40,10 @@ def main() -> int:
     parser.add_argument(
         "--late", type=int, default=1, help="how often /generation says 404 before it knows (default 1)"
     )
+    parser.add_argument("--management", action="store_true", help="say that the key manages other keys")
+    parser.add_argument(
+        "--key-limit", type=float, default=50.0, help="USD that GET /key shows as the key's cap (default 50)"
+    )
     parser.add_argument("--quiet", action="store_true", help="do not write the address")
     options = parser.parse_args()
     try:
@@ -55,7 +59,15 @@ def main() -> int:
 def _config(options: argparse.Namespace, log: Callable[[Json], None] | None) -> SimulatorConfig:
     """The simulator that the arguments describe."""
     catalogue = parse_catalogue(shipped("catalogue.json"), "the shipped catalogue")
-    return SimulatorConfig(catalogue, SystemClock().wall_ns, options.key, log, options.late)
+    return SimulatorConfig(
+        catalogue,
+        SystemClock().wall_ns,
+        options.key,
+        log,
+        options.late,
+        management=options.management,
+        key_limit=options.key_limit,
+    )
 
 
 def _log_to(stack: ExitStack, path: Path) -> Callable[[Json], None]:

@@ -21,5 +21,6 @@ class SimulatorConfig:
     log: Callable[[Json], None] | None = None  # told of each request at its arrival, before the answer
     late: int = 1  # how often /generation says "not found" before it shows a new entry
     vanished: frozenset[str] = frozenset()  # models that the list no longer has
+    management: bool = False  # whether GET /key calls the key one that manages others
     key_limit: float | None = 50.0  # USD a day that GET /key shows as the key's cap
     default_model: str = DEFAULT_MODEL

@@ -124,7 +124,7 @@ def key_record(config: SimulatorConfig, books: Books) -> Json:
             "byok_usage_monthly": byok,
             "include_byok_in_limit": False,
             "is_free_tier": False,
-            "is_management_key": False,
+            "is_management_key": config.management,
             "expires_at": None,
             "rate_limit": {"requests": -1, "interval": "10s", "note": "ignore"},
         }

@@ -17,7 +17,8 @@ PATIENCE_S = 30.0
 
 
 class Tap(threading.Thread):
-    """Listens at `url`, passes everything on to the upstream. `keys` are those that were shown, one per request."""
+    """Listens at `url`, passes everything on to the upstream. `keys` are those that were shown, one per call: what agentd asks
+    beside the calls is not noted, and is answered like them."""
 
     def __init__(self, upstream: str) -> None:
         super().__init__(daemon=True)
@@ -82,7 +83,8 @@ class Tap(threading.Thread):
         while chunk := await reader.read(HEAD_BYTES):
             shown = BEARER.search(chunk)
             if shown is not None:
-                self.keys.append(shown[1].decode())
+                if chunk.startswith(b"POST "):
+                    self.keys.append(shown[1].decode())
                 if self.says is not None:
                     for piece in self.says(shown[1].decode()):
                         writer.write(piece)

@@ -64,8 +64,8 @@ ROWS = [
     Row("status:401", "error", "deny", "upstream.key_refused", "nothing"),
     Row("echo-key", "error", "invalid", "upstream.invalid", "nothing"),
     Row("moderation403", "error", "deny", "upstream.content_refused", "nothing"),
-    Row("keylimit403", "error", "limit", "upstream.limit", "nothing"),
-    Row("empty402", "error", "limit", "upstream.limit", "nothing"),
+    Row("budget403", "error", "limit", "upstream.limit", "nothing"),
+    Row("promptlimit402", "error", "limit", "upstream.limit", "nothing"),
     Row("availability:privacy_restricted", "error", "deny", "upstream.no_private_endpoint", "nothing", sent=2),
     *(
         Row(f"retry-after:{form}", **SHORT, code="upstream.rate_limited", retry=seconds)

@@ -19,6 +19,10 @@ from agentd.core.types.verdicts import Allow, Answer, Charge, Deny, ModelLimits,
 HIDDEN_PROMPT_TOKENS = 2048
 """Tokens that a provider adds to a prompt (tool-use preamble, chat template). Measured preambles are below 700."""
 
+MOST_CHARS_PER_TOKEN = 8
+"""Prose has four or five characters per token, code fewer. Only runs of one character have many more, and such a prompt may be
+sent: the upstream refuses it at no cost."""
+
 NS_PER_S = 10**9
 
 
@@ -50,6 +54,12 @@ def decide(policy: Policy, request: Request, classified: Classified | None, fact
 def estimate_prompt(request: Request) -> int:
     """An upper bound of the prompt's tokens: byte-level tokenizers make no token of less than one byte."""
     return len(request.call.body) + HIDDEN_PROMPT_TOKENS
+
+
+def least_prompt(request: Request) -> int:
+    """A lower bound of the prompt's tokens, for texts as people and programs write them."""
+    shape = request.call.shape
+    return (shape.system_chars + shape.history_chars) // MOST_CHARS_PER_TOKEN
 
 
 def _unknown(policy: Policy, request: Request) -> Deny:
@@ -154,6 +164,9 @@ def _label(case: _Case, tier: Tier) -> Deny:
 
 
 def _no_model(case: _Case, tier: Tier, unfit: list[str]) -> Deny:
+    shut = next((case.facts.shut[model.upstream] for model in tier.models if model.upstream in case.facts.shut), None)
+    if shut is not None:
+        return shut
     failed = bool(case.facts.without)
     message = f"no model of tier {tier.name} can serve this call: {'; '.join(unfit) or 'none is listed'}"
     hint = "Ask again later." if failed else "The operator sees each reason with: agentctl doctor"
@@ -162,7 +175,10 @@ def _no_model(case: _Case, tier: Tier, unfit: list[str]) -> Deny:
 
 
 def _with_model(case: _Case, choice: TierChoice, tier: Tier, model: Model) -> Allow | Deny:
-    bounds = [case.task.max_output, tier.max_output]
+    entry = case.facts.models.get(model.id)
+    if entry is not None and least_prompt(case.request) > entry.context_length:
+        return _too_long(case, tier, model, entry.context_length)
+    bounds = [case.task.max_output, tier.max_output, *([entry.max_output] if entry is not None else [])]
     asked = case.request.call.max_output
     max_output = min(bounds if asked is None else [*bounds, asked])
     reserved = upper_bound(case.facts.prices[model.id], estimate_prompt(case.request), max_output)
@@ -196,6 +212,13 @@ def _with_model(case: _Case, choice: TierChoice, tier: Tier, model: Model) -> Al
             limits,
         )
     return Allow(Reason(choice.code, rule, choice.why), limits)
+
+
+def _too_long(case: _Case, tier: Tier, model: Model, context: int) -> Deny:
+    """A prompt that no tokenizer brings into the model's context is refused before anybody is paid for finding that out."""
+    message = f"the request is longer than the context of {model.id}: {context} tokens"
+    hint = "Shorten or compact the conversation."
+    return Deny(Reason("model.context", case.policy.at("tiers", tier.name, tier.place), message, hint), Answer.INVALID)
 
 
 def _over(policy: Policy, budget: Budget, account: str, used: Used, reserved: int) -> Deny | None:

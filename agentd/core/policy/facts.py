@@ -6,8 +6,10 @@ Together with (policy, request, class) this makes the verdict reproducible: noth
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agentd.core.accounting.catalogue import ModelEntry
 from agentd.core.accounting.price import Price
 from agentd.core.types.money import Nusd
+from agentd.core.types.verdicts import Deny
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,5 @@ class Facts:
     without: frozenset[str] = frozenset()  # models that just failed for this request
     keys: frozenset[str] = frozenset()  # key names in use; an upstream whose key is missing cannot serve
     simulated: bool = False  # the simulator stands in for keyed upstreams
+    shut: Mapping[str, Deny] = field(default_factory=dict)  # upstreams that nothing goes to now, and what callers are told
+    models: Mapping[str, ModelEntry] = field(default_factory=dict)  # what is known of models besides their prices, by id

@@ -119,6 +119,8 @@ def _obstacle(policy: Policy, tier: Tier, model: Model, request: Request, facts:
     upstream = policy.upstreams[model.upstream]
     if model.id in facts.without:
         return "it just failed"
+    if model.upstream in facts.shut:
+        return facts.shut[model.upstream].reason.message
     if model.id not in facts.prices:
         return "it has no price"
     if upstream.kind is UpstreamKind.OPENAI and request.call.dialect is not Dialect.CHAT:
