@@ -1,16 +1,19 @@
 """The desk over the real record: what it shows, what it does, and that nothing is done that could not be written down."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from agentd.core.accounting.price import counterfactual
 from agentd.core.types.callers import Peer
 from agentd.core.types.errors import KeyUnavailable, PolicyRefused, RecordUnavailable
+from agentd.core.types.receipts import Usage
 from agentd.core.types.records import Kind, Line
 from agentd.gate.ports import LineQuery
 from agentd.gate.ports_operator import HaltAsk, OperatorRefused, SpendAsk
-from ctl.office import AGENT, POLICY_FILE, Office, digest_of, plain_line
+from ctl.office import AGENT, POLICY_FILE, PRICES, Office, digest_of, done, plain_line
 
 OPERATOR = Peer("operator", uid=1000, gid=1000, pid=7, start_ticks=3, exe="/usr/bin/agentctl")
 CANARY = "sk-or-v1-canary-0123456789abcdef"
@@ -336,3 +339,14 @@ class TestStatusAndSpend:
     def test_only_known_ways_to_add_up(self, office: Office) -> None:
         with pytest.raises(OperatorRefused, match=r"spend\.by"):
             office.do(office.desk.spend(SpendAsk(by="session")))
+
+    def test_what_was_written_to_the_cache_is_compared_at_the_price_of_writing(self, office: Office) -> None:
+        _, closed = office.decide(text="thanks!")
+        usage = Usage(prompt=1000, completion=10, cached=100, cache_write=600)
+        closed(replace(done(cost=1), usage=usage))
+        found = office.do(office.desk.spend(SpendAsk(by="model", compare=True)))
+        price = PRICES[found["compare"]["model"]]
+        assert found["rows"][0]["cache_write_tokens"] == 600
+        assert found["compare"]["warm_nusd"] == counterfactual(price, usage, warm=True)
+        dry = counterfactual(price, replace(usage, cache_write=0), warm=True)
+        assert found["compare"]["warm_nusd"] > dry, "writing is dearer than reading fresh"

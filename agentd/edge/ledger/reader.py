@@ -47,11 +47,20 @@ _BY: dict[str, str] = {
 
 _SUMS = (
     "SUM(calls) AS calls, SUM(prompt_tokens) AS prompt_tokens, SUM(completion_tokens) AS completion_tokens, "
-    "SUM(cached_tokens) AS cached_tokens, SUM(prompt_tokens + completion_tokens) AS tokens, "
+    "SUM(cached_tokens) AS cached_tokens, SUM(cache_write_tokens) AS cache_write_tokens, "
+    "SUM(prompt_tokens + completion_tokens) AS tokens, "
     "SUM(reserved_nusd) AS reserved_nusd, SUM(cost_nusd) AS cost_nusd"
 )
 
-_SPEND_COLUMNS = ("calls", "prompt_tokens", "completion_tokens", "cached_tokens", "reserved_nusd", "cost_nusd")
+_SPEND_COLUMNS = (
+    "calls",
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "cache_write_tokens",
+    "reserved_nusd",
+    "cost_nusd",
+)
 _ACCOUNT_COLUMNS = ("hour", "agent", "class", "tier", "session", "model")
 
 T = TypeVar("T")
@@ -123,8 +132,8 @@ class Reader:
     async def spend(self, by: str, since_hour: int) -> list[dict[str, Any]]:
         """Sums since an hour by class, tier, model, agent, session, day or hour, dearest first (days and hours in order).
 
-        Each has `name`, calls, prompt_tokens, completion_tokens, cached_tokens, tokens, reserved_nusd (still open or never
-        settled) and cost_nusd. Raises `ValueError` for another `by`.
+        Each has `name`, calls, prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, tokens, reserved_nusd (still
+        open or never settled) and cost_nusd. Raises `ValueError` for another `by`.
         """
         if by not in _BY:
             raise ValueError(f"spending is summed by one of {', '.join(_BY)}, not by {by!r}")

@@ -18,7 +18,7 @@ import sqlite3
 
 from sqlite_utils import Database
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 APPLICATION_ID = 0x61676E74
 """Marks the file as ours (`file` shows it): the letters agnt."""
@@ -64,7 +64,6 @@ _UPGRADE_FROM_1: tuple[str, ...] = (
     *(f"DROP INDEX IF EXISTS lines_{name}" for name in _INDEXED),
     *_FILING,
     FILE_LINES,
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
 """Format 1 had an index on `lines` for each filter."""
 
@@ -76,8 +75,9 @@ STATEMENTS: tuple[str, ...] = (
     "CREATE TRIGGER lines_no_delete BEFORE DELETE ON lines BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END",
     "CREATE TABLE spend (hour INTEGER NOT NULL, agent TEXT NOT NULL, class TEXT NOT NULL, tier TEXT NOT NULL, "
     "session TEXT NOT NULL, model TEXT NOT NULL, calls INTEGER NOT NULL, prompt_tokens INTEGER NOT NULL, "
-    "completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, reserved_nusd INTEGER NOT NULL, "
-    "cost_nusd INTEGER NOT NULL, PRIMARY KEY (hour, agent, class, tier, session, model)) WITHOUT ROWID",
+    "completion_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL, cache_write_tokens INTEGER NOT NULL, "
+    "reserved_nusd INTEGER NOT NULL, cost_nusd INTEGER NOT NULL, "
+    "PRIMARY KEY (hour, agent, class, tier, session, model)) WITHOUT ROWID",
     "CREATE TABLE open_lines (seq INTEGER PRIMARY KEY, hour INTEGER NOT NULL, agent TEXT NOT NULL, class TEXT NOT NULL, "
     "tier TEXT NOT NULL, session TEXT NOT NULL, model TEXT NOT NULL, reserved_nusd INTEGER NOT NULL)",
     "CREATE TABLE policies (digest TEXT PRIMARY KEY, text TEXT NOT NULL, first_seen TEXT NOT NULL) WITHOUT ROWID",
@@ -88,12 +88,14 @@ INSERT_LINE = "INSERT INTO lines (seq, body, digest) VALUES (?, ?, ?)"
 
 ADD_SPEND = (
     "INSERT INTO spend (hour, agent, class, tier, session, model, "
-    "calls, prompt_tokens, completion_tokens, cached_tokens, reserved_nusd, cost_nusd) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "calls, prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reserved_nusd, cost_nusd) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (hour, agent, class, tier, session, model) DO UPDATE SET calls = calls + excluded.calls, "
     "prompt_tokens = prompt_tokens + excluded.prompt_tokens, "
     "completion_tokens = completion_tokens + excluded.completion_tokens, "
-    "cached_tokens = cached_tokens + excluded.cached_tokens, reserved_nusd = reserved_nusd + excluded.reserved_nusd, "
+    "cached_tokens = cached_tokens + excluded.cached_tokens, "
+    "cache_write_tokens = cache_write_tokens + excluded.cache_write_tokens, "
+    "reserved_nusd = reserved_nusd + excluded.reserved_nusd, "
     "cost_nusd = cost_nusd + excluded.cost_nusd"
 )
 
@@ -120,6 +122,8 @@ RECOMPUTED_SPEND = """
             AS completion_tokens,
         SUM(COALESCE(json_extract(s.body, '$.tokens.cached'), json_extract(o.body, '$.tokens.cached'), 0))
             AS cached_tokens,
+        SUM(COALESCE(json_extract(s.body, '$.tokens.cache_write'), json_extract(o.body, '$.tokens.cache_write'), 0))
+            AS cache_write_tokens,
         SUM(CASE WHEN COALESCE(json_extract(s.body, '$.cost_nusd'), json_extract(o.body, '$.cost_nusd')) IS NULL
             THEN COALESCE(json_extract(d.body, '$.reserved_nusd'), 0) ELSE 0 END) AS reserved_nusd,
         SUM(COALESCE(json_extract(s.body, '$.cost_nusd'), json_extract(o.body, '$.cost_nusd'), 0)) AS cost_nusd
@@ -129,6 +133,14 @@ RECOMPUTED_SPEND = """
     GROUP BY 1, 2, 3, 4, 5, 6
 """
 """The sums that `spend` must hold, from the lines alone."""
+
+_UPGRADE_FROM_2: tuple[str, ...] = (
+    "ALTER TABLE spend ADD COLUMN cache_write_tokens INTEGER NOT NULL DEFAULT 0",
+    f"UPDATE spend SET cache_write_tokens = said.cache_write_tokens FROM ({RECOMPUTED_SPEND}) AS said "  # noqa: S608 - from here
+    "WHERE (spend.hour, spend.agent, spend.class, spend.tier, spend.session, spend.model) "
+    "= (said.hour, said.agent, said.class, said.tier, said.session, said.model)",
+)
+"""Format 2 did not add up what was written to prompt caches. The other sums stay as they are, for verification to judge."""
 
 SELECT_CLOSED = (
     "SELECT CAST(o.body AS BLOB) AS outcome, CAST(d.body AS BLOB) AS decision, "
@@ -164,9 +176,10 @@ def create_tables(connection: sqlite3.Connection) -> None:
 
 def upgrade(connection: sqlite3.Connection, version: int) -> None:
     """Bring tables of an older format up to this one, in one transaction. Seconds for a million lines."""
-    if version != 1:
+    steps = {1: (*_UPGRADE_FROM_1, *_UPGRADE_FROM_2), 2: _UPGRADE_FROM_2}.get(version, ())
+    if not steps:
         return
     connection.execute("BEGIN IMMEDIATE")
-    for statement in _UPGRADE_FROM_1:
+    for statement in (*steps, f"PRAGMA user_version = {SCHEMA_VERSION}"):
         connection.execute(statement)
     connection.execute("COMMIT")

@@ -28,10 +28,10 @@ MAX_AMOUNT = 10**15
 _AT_CHARS = len("2026-01-01T00:00:00.000000Z")
 """Times are compared as text, which is right only if all have the same form."""
 
-_PROMPT, _COMPLETION, _CACHED, _RESERVED, _COST = 1, 2, 3, 4, 5
-"""Places in a delta; place 0 counts calls."""
+COUNTED = ("prompt", "completion", "cached", "cache_write")
+"""Token counts that are added up, in the order of a delta's places 1 to 4; place 0 counts calls."""
 
-_DELTA_SIZE = 6
+_RESERVED, _COST, _DELTA_SIZE = 5, 6, 7
 
 
 class Signer(Protocol):
@@ -71,11 +71,11 @@ class OpenCall:
 
 @dataclass(frozen=True, slots=True)
 class OwedCall:
-    """A call that is closed without a cost. `counted`: prompt, completion and cached tokens as the outcome said them."""
+    """A call that is closed without a cost. `counted`: its tokens as the outcome said them, in the order of `COUNTED`."""
 
     account: Account
     reserved: int
-    counted: tuple[int, int, int]
+    counted: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +174,8 @@ class Staged:
         self.closed.append(opens)
         delta = self._delta(call.account)
         tokens = line.tokens or {}
-        delta[_PROMPT] += tokens.get("prompt") or 0
-        delta[_COMPLETION] += tokens.get("completion") or 0
-        delta[_CACHED] += tokens.get("cached") or 0
+        for place, name in enumerate(COUNTED, start=1):
+            delta[place] += tokens.get(name) or 0
         if line.cost_nusd is not None:
             delta[_RESERVED] -= call.reserved
             delta[_COST] += line.cost_nusd
@@ -190,8 +189,7 @@ class Staged:
         delta[_RESERVED] -= call.reserved
         delta[_COST] += line.cost_nusd
         said = line.tokens or {}
-        names = ((_PROMPT, "prompt"), (_COMPLETION, "completion"), (_CACHED, "cached"))
-        for (place, name), before in zip(names, call.counted, strict=True):
+        for place, (name, before) in enumerate(zip(COUNTED, call.counted, strict=True), start=1):
             now = said.get(name)
             delta[place] += now - before if now is not None else 0
 

@@ -18,7 +18,7 @@ from agentd.core.types.records import Line
 from agentd.edge.ledger import schema
 from agentd.edge.ledger.failures import from_error, unavailable
 from agentd.edge.ledger.files import Identity, Place, create, identity
-from agentd.edge.ledger.staging import Account, OpenCall, OwedCall, Staged, Tip, account_of
+from agentd.edge.ledger.staging import COUNTED, Account, OpenCall, OwedCall, Staged, Tip, account_of
 
 BUSY_MS = 2_000
 """How long a foreign lock is waited for. Callers wait as long, so it is short; our own readers never lock a WAL out."""
@@ -123,7 +123,7 @@ class Store:
         if outcome["cost_nusd"] is not None:
             return None
         said = outcome["tokens"] or {}
-        counted = (said.get("prompt") or 0, said.get("completion") or 0, said.get("cached") or 0)
+        counted = tuple(said.get(name) or 0 for name in COUNTED)
         return OwedCall(account_of(decision), decision["reserved_nusd"] or 0, counted)
 
     def _connect(self) -> sqlite3.Connection:

@@ -34,7 +34,15 @@ async def sums(ledger):
     row = (await ledger.reader.spend("tier", HOUR))[0]
     return {
         name: row[name]
-        for name in ("calls", "prompt_tokens", "completion_tokens", "cached_tokens", "reserved_nusd", "cost_nusd")
+        for name in (
+            "calls",
+            "prompt_tokens",
+            "completion_tokens",
+            "cached_tokens",
+            "cache_write_tokens",
+            "reserved_nusd",
+            "cost_nusd",
+        )
     }
 
 
@@ -69,6 +77,7 @@ def test_the_reservation_becomes_the_cost_and_the_counts_are_replaced(tmp_path):
         "prompt_tokens": 100,
         "completion_tokens": 20,
         "cached_tokens": 60,
+        "cache_write_tokens": 0,
         "reserved_nusd": 0,
         "cost_nusd": 250,
     }

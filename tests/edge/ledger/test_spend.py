@@ -43,6 +43,7 @@ def test_a_reservation_becomes_a_cost(tmp_path):
         "prompt_tokens": 100,
         "completion_tokens": 20,
         "cached_tokens": 60,
+        "cache_write_tokens": 7,
         "tokens": 120,
         "reserved_nusd": 0,
         "cost_nusd": 300,
