@@ -84,7 +84,7 @@ def _wants_usage(fields: Mapping[str, Any]) -> bool:
     return any(isinstance(option, dict) and option.get(key) is True for option, key in asked)
 
 
-def _for_openrouter(call: ModelCall, rewrite: Rewrite, client: Mapping[str, bytes]) -> dict[str, bytes]:
+def _for_openrouter(call: ModelCall, rewrite: Rewrite, client: Mapping[str, splice.Written]) -> dict[str, bytes]:
     own = rewriting.routing(call, rewrite, client)
     own["max_completion_tokens"] = splice.encode(rewrite.max_output)
     if rewrite.session and "prompt_cache_key" in client:

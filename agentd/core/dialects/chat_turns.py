@@ -4,6 +4,7 @@ from typing import Any
 
 from agentd.core.dialects import splice
 from agentd.core.dialects.parts import doors_in
+from agentd.core.dialects.splice import Written
 from agentd.core.dialects.tools import inside_messages
 from agentd.core.dialects.turns import Outline, Role, Turn, messages_of, parts_of
 from agentd.core.types.calls import Dialect
@@ -64,12 +65,12 @@ def _signed(details: object) -> bool:
     return any(isinstance(one, dict) and (one.get("signature") or one.get("data")) for one in listed)
 
 
-def without_state(messages: bytes) -> bytes:
+def without_state(messages: Written) -> bytes:
     """The messages without `reasoning_details`; every message that has none keeps its bytes."""
     return splice.list_of(_plain(message) for message in splice.items(messages))
 
 
-def _plain(message: bytes) -> bytes:
+def _plain(message: Written) -> Written:
     members = splice.members(message)
     if members.pop(_STATE, None) is None:
         return message

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from agentd.core.dialects import splice
 from agentd.core.dialects.parts import doors_in
+from agentd.core.dialects.splice import Written
 from agentd.core.dialects.tools import inside_messages
 from agentd.core.dialects.turns import Outline, Role, Turn, messages_of, parts_of
 from agentd.core.types.calls import Dialect, Smuggled
@@ -74,19 +75,19 @@ def _take_result(turn: Turn, part: dict[str, Any], where: str, found: list[Smugg
     turn.documents += inner.documents
 
 
-def without_state(messages: bytes) -> bytes:
+def without_state(messages: Written) -> bytes:
     """The messages without signed thinking; an assistant message of nothing else goes whole, every other keeps its bytes."""
     plain = (_plain(message) for message in splice.items(messages))
     return splice.list_of(message for message in plain if message)
 
 
-def _plain(message: bytes) -> bytes:
+def _plain(message: Written) -> Written:
     """The message, or b"" if nothing of it is left."""
     members = splice.members(message)
-    if not members.get("content", b"").startswith(b"["):
+    if not splice.is_list(members.get("content", b"")):
         return message
     parts = splice.items(members["content"])
-    kept = [part for part in parts if json.loads(part)["type"] not in THINKING]
+    kept = [part for part in parts if json.loads(bytes(part))["type"] not in THINKING]
     if len(kept) == len(parts):
         return message
     members["content"] = splice.list_of(kept)

@@ -3,6 +3,9 @@
 Parsers differ in what they do with a duplicate key, with NaN, with half a surrogate pair or a number of a thousand digits.
 What agentd checks must be what the upstream executes, so whatever two parsers could read differently is refused, each
 kind with its own code and place. The standard parser is used because it lets every object, constant and number be seen.
+
+It is also the slow one, and hardly any body is ever refused. So a quick reading comes first (`plain`), which takes only what
+it can show to be beyond doubt; what it does not take is read here from the beginning.
 """
 
 import json
@@ -12,17 +15,13 @@ from collections import Counter
 from itertools import islice
 from typing import Any, Final, NoReturn
 
+from agentd.core.dialects import plain
+from agentd.core.dialects.plain import MAX_DEPTH, MAX_DIGITS
 from agentd.core.types.errors import Unreadable
 from agentd.core.types.verdicts import Answer
 
 MAX_BODY_BYTES: Final = 32 << 20
 """32 MiB. A session of a million tokens with images stays far below; every copy of a body costs memory."""
-
-MAX_DEPTH: Final = 128
-"""Nesting of lists and objects. Tool schemas of real agents reach about 15."""
-
-MAX_DIGITS: Final = 40
-"""Digits of a whole number: 128 bits have 39. Longer ones cost time to convert and lose digits in other parsers."""
 
 _LOCATE_BYTES: Final = 1 << 20
 """Above 1 MiB the place of a duplicate key is not searched for: a hostile body must not cost more than its reading."""
@@ -53,6 +52,12 @@ def load(body: bytes) -> dict[str, Any]:
             "Shorten or compact the conversation.",
             Answer.TOO_LARGE,
         )
+    value = plain.read(body)
+    return _strict(body) if value is None else value
+
+
+def _strict(body: bytes) -> dict[str, Any]:
+    """The same by the parser that sees everything; it alone refuses."""
     text = _text(body)
     value = _parse(text)
     if not isinstance(value, dict):

@@ -77,7 +77,7 @@ class Responses:
         return listing.chat(entries)
 
 
-def _for_openrouter(call: ModelCall, rewrite: Rewrite, client: Mapping[str, bytes]) -> dict[str, bytes]:
+def _for_openrouter(call: ModelCall, rewrite: Rewrite, client: Mapping[str, splice.Written]) -> dict[str, bytes]:
     own = rewriting.routing(call, rewrite, client)
     if rewrite.session and "prompt_cache_key" in client:
         own["prompt_cache_key"] = splice.encode(rewrite.session)

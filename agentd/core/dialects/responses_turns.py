@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from agentd.core.dialects import splice
 from agentd.core.dialects.parts import doors_in
+from agentd.core.dialects.splice import Written
 from agentd.core.dialects.tools import inside_messages, within
 from agentd.core.dialects.turns import Outline, Role, Turn, parts_of, unreadable
 from agentd.core.types.calls import Dialect, Smuggled
@@ -76,11 +77,11 @@ def call_name(item: dict[str, Any]) -> str:
     return str(item.get("type")).removesuffix("_call")
 
 
-def without_state(items: bytes) -> bytes:
+def without_state(items: Written) -> bytes:
     """The input without sealed items; every other keeps its bytes."""
-    if not items.startswith(b"["):
-        return items
-    return splice.list_of(item for item in splice.items(items) if not _sealed(json.loads(item)))
+    if not splice.is_list(items):
+        return bytes(items)
+    return splice.list_of(item for item in splice.items(items) if not _sealed(json.loads(bytes(item))))
 
 
 def _sealed(item: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from agentd.core.dialects import firewall, splice
 from agentd.core.dialects.grammar import Rewrite
+from agentd.core.dialects.splice import Written
 from agentd.core.dialects.tools import offered
 from agentd.core.types.calls import Dialect, ModelCall
 
@@ -27,7 +28,7 @@ MAX_IGNORED: Final = 64
 """Providers that a client may exclude in one request."""
 
 
-def assemble(call: ModelCall, rewrite: Rewrite, client: Mapping[str, bytes], own: Mapping[str, bytes]) -> bytes:
+def assemble(call: ModelCall, rewrite: Rewrite, client: Mapping[str, Written], own: Mapping[str, Written]) -> bytes:
     """The body of those client members that pass and of agentd's own; tools that may not be offered are left out."""
     tools, gone = _tools(call, client)
     own = {**own, **tools}
@@ -39,7 +40,7 @@ def assemble(call: ModelCall, rewrite: Rewrite, client: Mapping[str, bytes], own
     return splice.overlay(kept, own)
 
 
-def routing(call: ModelCall, rewrite: Rewrite, client: Mapping[str, bytes]) -> dict[str, bytes]:
+def routing(call: ModelCall, rewrite: Rewrite, client: Mapping[str, Written]) -> dict[str, bytes]:
     """OpenRouter's fields beside the model: provider, plugins and the session that keeps a cache warm."""
     plugins: list[dict[str, Any]] = [{"id": name, "enabled": False} for name in PLUGINS_OFF]
     if call.shape.documents:
@@ -50,8 +51,8 @@ def routing(call: ModelCall, rewrite: Rewrite, client: Mapping[str, bytes]) -> d
     return own
 
 
-def _provider(rewrite: Rewrite, client: Mapping[str, bytes]) -> dict[str, bytes]:
-    said = json.loads(client.get("provider", b"null"))
+def _provider(rewrite: Rewrite, client: Mapping[str, Written]) -> dict[str, bytes]:
+    said = json.loads(bytes(client.get("provider", b"null")))
     asked: Mapping[str, Any] = said if isinstance(said, dict) else {}
     values: dict[str, Any] = {"allow_fallbacks": True, "require_parameters": True, "data_collection": "deny"}
     if rewrite.providers:
@@ -78,11 +79,11 @@ def _number(text: str) -> bytes:
     return format(Decimal(text), "f").encode()
 
 
-def _tools(call: ModelCall, client: Mapping[str, bytes]) -> tuple[dict[str, bytes], frozenset[str]]:
+def _tools(call: ModelCall, client: Mapping[str, Written]) -> tuple[dict[str, bytes], frozenset[str]]:
     """The tools that are left, if some go; and the fields that go with the last of them."""
     if not call.smuggled or "tools" not in client:
         return {}, frozenset()
-    judged = offered(call.dialect, {"tools": json.loads(client["tools"])})
+    judged = offered(call.dialect, {"tools": json.loads(bytes(client["tools"]))})
     if not judged.gone:
         return {}, frozenset()
     if not judged.names:
@@ -91,12 +92,12 @@ def _tools(call: ModelCall, client: Mapping[str, bytes]) -> tuple[dict[str, byte
 
 
 def clamp_thinking(
-    client: Mapping[str, bytes], dialect: Dialect, max_output: int
+    client: Mapping[str, Written], dialect: Dialect, max_output: int
 ) -> tuple[dict[str, bytes], str | None]:
     """Thinking is part of the output: a budget that does not fit under the cap is an error upstream. It gets half of the
     cap; where that is less than the smallest budget the whole field goes, whose name is the second part of the answer."""
     field, key = ("thinking", "budget_tokens") if dialect is Dialect.MESSAGES else ("reasoning", "max_tokens")
-    asked = json.loads(client.get(field, b"null"))
+    asked = json.loads(bytes(client.get(field, b"null")))
     budget = asked.get(key) if isinstance(asked, dict) else None
     if not isinstance(budget, int) or budget < max_output:
         return {}, None

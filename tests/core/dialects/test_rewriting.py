@@ -140,4 +140,4 @@ def test_values_that_agentd_does_not_own_keep_bytes_and_order(
         assert after[name] == before[name]
     assert [name for name in after if name in before] == [name for name in before if name in after]
     assert b"unheard_of" not in b"".join(name.encode() for name in after)
-    assert json.loads(after["model"]) == "acme/one"
+    assert json.loads(bytes(after["model"])) == "acme/one"
