@@ -30,7 +30,7 @@ NOON_NS = 12 * 3600 * 10**9
 DAY_NS = 86_400 * 10**9
 EPOCH = date(1970, 1, 1)
 NOBODY = 2**32 - 2
-"""The uid and gid of a test's caller where the test names none: an id that no account has."""
+"""The uid of a test's caller where the test names none: an id that no account has. Its group is not known at all then."""
 
 IMAGE = "data:image/png;base64,iVBORw0KGgo="
 """The beginning of a picture: only that there is one counts."""
@@ -163,8 +163,7 @@ def _at_ns(policy: Policy, given: Mapping[str, Any]) -> int:
 
 
 def _caller(policy: Policy, given: Mapping[str, Any]) -> Caller:
-    ids = (given.get("uid", NOBODY), given.get("gid", NOBODY))
-    peer = Peer("agent", *ids, pid=1, unit=given.get("unit"), exe=given.get("exe"))
+    peer = Peer("agent", given.get("uid", NOBODY), given.get("gid"), pid=1, unit=given.get("unit"), exe=given.get("exe"))
     if "agent" in given:
         return Caller(peer, given["agent"])
     agent = match_agent(policy, peer)
