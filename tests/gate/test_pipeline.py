@@ -19,7 +19,7 @@ from gate.way import WAIT, Box, error_of, failed, play, read, stream, whole
 STRANGER = replace(PEER, uid=7)
 
 
-def test_the_line_is_written_before_the_call_is_sent_and_closed_before_the_answer() -> None:
+def test_the_line_is_written_before_the_call_is_sent_and_closed_after_it() -> None:
     async def scene(box: Box) -> None:
         answer = await box.ask()
         assert answer.status == 200
@@ -45,13 +45,14 @@ def test_what_is_sent_is_what_was_permitted() -> None:
     play(scene)
 
 
-def test_a_stream_is_relayed_and_closed_before_it_ends() -> None:
+def test_a_stream_is_relayed_and_closed_at_its_end() -> None:
     async def scene(box: Box) -> None:
         box.upstream.scripts = [stream()]
         answer = await box.ask(stream=True)
         assert box.journal == ["decision:allow", "send:small/one"]
         got = await read(answer)
         assert got.endswith(b"[DONE]\n\n")
+        await box.relay.settled()
         assert box.journal[-1] == "outcome:done"
         assert box.upstream.closed == 1
 

@@ -8,11 +8,14 @@ import pytest
 
 from agentd.core.types.calls import Dialect
 from agentd.core.types.receipts import Ending
+from agentd.core.types.records import Kind
 from agentd.core.types.verdicts import Reason
 from agentd.gate import ports
 from agentd.gate.flight import Run
 from builders import PEER
 from gate.way import SESSION, WAIT, Box, error_of, failed, play, read, stream, whole
+
+ASKED = json.dumps({"model": "agentd", "max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}).encode()
 
 HALTED = Reason("operator.halt", "halt-7", "the operator has stopped agent main", "agentctl resume --agent main")
 
@@ -197,5 +200,45 @@ def test_an_upstreams_health_is_its_last_calls() -> None:
         assert health.failed_at
         await box.ask()
         assert (box.relay.upstreams["or"].last_error, bool(box.relay.upstreams["or"].last_ok)) == ("", True)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_good_answer_does_not_wait_for_its_outcome_but_the_next_decision_does(streamed: bool) -> None:
+    async def scene(box: Box) -> None:
+        box.upstream.scripts = [stream() if streamed else [whole()], [whole()]]
+        asked = {
+            "model": "agentd",
+            "max_tokens": 100,
+            "stream": streamed,
+            "messages": [{"role": "user", "content": "hi"}],
+        }
+        arrival = ports.Arrival(PEER, Dialect.CHAT, json.dumps(asked).encode(), SESSION)
+        first = await box.gate.govern(arrival)
+        if streamed:
+            await read(first)
+        box.record.hold = asyncio.Event()
+        assert box.record.of(Kind.OUTCOME) == []
+        assert box.spent() == box.record.lines[0].reserved_nusd, "what is not written is not settled"
+        async with asyncio.TaskGroup() as group:
+            second = group.create_task(box.gate.govern(arrival))
+            await asyncio.sleep(0)
+            assert not second.done()
+            box.record.hold.set()
+        assert box.journal[:4] == ["decision:allow", "send:small/one", "outcome:done", "decision:allow"]
+
+    play(scene)
+
+
+def test_an_outcome_that_cannot_be_written_holds_up_no_decision() -> None:
+    async def scene(box: Box) -> None:
+        answer = await box.gate.govern(ports.Arrival(PEER, Dialect.CHAT, ASKED, SESSION))
+        assert answer.status == 200
+        box.record.broken = True
+        refused = await box.gate.govern(ports.Arrival(PEER, Dialect.CHAT, ASKED, SESSION))
+        assert error_of(refused)["code"] == "record.disk_full"
+        assert box.spent() == box.record.lines[0].reserved_nusd
+        assert box.relay.let_go() == 1
 
     play(scene)

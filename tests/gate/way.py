@@ -218,11 +218,13 @@ class Box:
         hints: Hints = SESSION,
         **more: Any,
     ) -> ports.Answer:
-        """One chat call."""
+        """One chat call, answered and, if it is not a stream, closed."""
         asked = {"model": "agentd", "max_tokens": 100, "messages": [{"role": "user", "content": text}], **more}
-        return await self.gate.govern(
+        answer = await self.gate.govern(
             ports.Arrival(peer, Dialect.CHAT, body if body is not None else json.dumps(asked).encode(), hints)
         )
+        await self.relay.settled()
+        return answer
 
     def spent(self) -> int:
         """What the box has used today, reservations included."""
