@@ -239,12 +239,9 @@ def upstreams(patient: Patient) -> Iterator[Check]:
             state: State = "warn" if upstream.get("breaker", "closed") == "closed" else "bad"
             says = f"the last call of {name} failed{since} ({error or 'no reason known'}); {good}"
             yield Check("upstream", state, says, _upstream_cure(upstream, patient.policy))
-        elif upstream.get("simulated"):
-            yield Check("upstream", "ok", f"{name} is simulated; {good}")
         else:
-            yield Check(
-                "upstream", "ok", f"{name}: {good if upstream.get('last_ok') else 'not called since the start'}"
-            )
+            who = f"{name} is simulated" if upstream.get("simulated") else name
+            yield Check("upstream", "ok", f"{who}: {good if upstream.get('last_ok') else 'not called since the start'}")
 
 
 def _upstream_cure(upstream: UpstreamVitals, policy: Policy | None) -> str:

@@ -126,7 +126,7 @@ def _begun(before: Mapping[str, Any]) -> tuple[str, ...]:
     old = f"{before.get('moved_to') or 'a directory of its own'} of the state directory"
     return (
         "Budgets, quotas, halts and local tokens began anew with this line: halt again what is to stay stopped.",
-        f"The old files are in {old}; verify them: agentctl audit verify --db .../ledger.db",
+        f"The old files are in {old}; verify them: agentctl audit verify --db DIRECTORY/ledger.db",
     )
 
 
