@@ -32,9 +32,9 @@ _MOST: Final = 10**MAX_DIGITS
 _COLONS: Final = re.compile(rb'"[ \t\r\n]*+:')
 """Quotes with a colon behind them."""
 
-_ESCAPED: Final = re.compile(rb'(\\{1,8})"[ \t\r\n]*+:')
-"""The same behind backslashes. Of a longer row eight are seen, an even number: it counts as a key, the safe side. The bound
-keeps a row of a million backslashes from being searched a million times."""
+_ROWS: Final = tuple(re.compile(rb"\\" * row + rb'"[ \t\r\n]*+:') for row in range(1, 9))
+"""The same behind at least one backslash, two, and so on. JSON in JSON in JSON has seven; a longer row is taken for an even
+one, the safe side. Each pattern begins with fixed bytes, which are searched for quickly however long a row is."""
 
 
 class _Beyond(Exception):
@@ -97,5 +97,10 @@ def _same(value: dict[str, Any], body: bytes) -> bool:
 
 def _keys(body: bytes) -> int:
     """At least the number of keys in valid JSON, and just that unless texts begin with a colon."""
-    escaped = sum(len(row) & 1 for row in _ESCAPED.findall(body))
-    return len(_COLONS.findall(body)) - escaped
+    keys = len(_COLONS.findall(body))
+    for place, row in enumerate(_ROWS):
+        behind = len(row.findall(body))
+        if not behind:
+            break
+        keys += behind if place % 2 else -behind
+    return keys
