@@ -1,22 +1,27 @@
 """What agentd keeps in order with its upstreams beside the calls, joined here: the settlement of calls whose cost was not
-said, the keys and what is billed to them, and the alarms that come of looking. No call waits for any of it.
+said, the keys and what is billed to them, the lists of models, and the alarms that come of looking. No call waits for any of it.
 """
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from agentd.core.accounting.catalogue import ModelEntry
 from agentd.core.accounting.keyfacts import parse_key
 from agentd.core.accounting.times import window_start
 from agentd.core.policy.schema import Policy, UpstreamKind
 from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
 from agentd.edge.enforce.accounts import UpstreamAccounts
 from agentd.edge.enforce.model import ModelUpstream
+from agentd.edge.host.catalogue import keep_snapshot
 from agentd.gate.affairs import Affairs, alarm_view
 from agentd.gate.alarms import Alarms
 from agentd.gate.current import CurrentPolicy
 from agentd.gate.keywatch import MANAGEMENT, MANAGES, KeyWatch
 from agentd.gate.keywatch import Desk as WatchDesk
+from agentd.gate.listwatch import Desk as ListDesk
+from agentd.gate.listwatch import ListWatch
 from agentd.gate.ports import Endpoint
 from agentd.gate.ports_operator import OperatorRefused
 from agentd.gate.relay import Relay
@@ -25,6 +30,9 @@ from agentd.gate.spend import NS_PER_HOUR
 
 if TYPE_CHECKING:
     from agentd.daemon import House
+
+SNAPSHOT_FILE = "catalogue.json"
+"""In the state directory: the newest list of models."""
 
 log = logging.getLogger("agentd.keys")
 
@@ -49,6 +57,18 @@ class Bookkeeping:
             )
         )
 
+        self.lists = ListWatch(
+            ListDesk(
+                accounts=accounts,
+                alarms=self.alarms,
+                outside=house.state.outside,
+                endpoints=self._keyed,
+                policy=lambda: house.policies.current.policy if house.policies.current is not None else None,
+                use=house.compiler.take,
+                keep=self._keep,
+                private=self._private,
+            )
+        )
         self.keys = KeyWatch(
             WatchDesk(
                 accounts=accounts,
@@ -69,14 +89,26 @@ class Bookkeeping:
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Run everything; whoever stops the daemon cancels it."""
         started = [tasks.create_task(self.settlement.run(), name="settlement")]
-        if not self._house.settings.simulate:  # the simulator's key is nobody's
+        if not self._house.settings.simulate:  # the simulator's key is nobody's, and its list the shipped one
             started.append(tasks.create_task(self.keys.run(), name="key-watch"))
+            started.append(tasks.create_task(self.lists.run(), name="list-watch"))
         return started
 
     def affairs(self) -> Affairs:
         """What the operator is told of it."""
         standing = [alarm_view(alarm) for alarm in self.alarms.standing()]
         return Affairs(alarms=standing, upstream_keys=self.keys.views(), unsettled=self.settlement.summary())
+
+    def key_changed(self) -> None:
+        """A key was set or deleted."""
+        self.keys.changed()
+        self.lists.changed()
+
+    async def _keep(self, entries: Mapping[str, ModelEntry]) -> None:
+        await asyncio.to_thread(keep_snapshot, self._house.settings.state / SNAPSHOT_FILE, entries)
+
+    def _private(self, models: frozenset[str]) -> None:
+        self._house.compiler.private = models
 
     async def try_key(self, name: str, value: str) -> None:
         """Ask the upstreams that a key is for what it may do. Raises `OperatorRefused` for a key that manages others; an

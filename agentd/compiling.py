@@ -12,10 +12,11 @@ from agentd.core.accounting.price import Price
 from agentd.core.policy.parse import Names, parse_policy
 from agentd.core.policy.schema import Policy
 from agentd.core.policy.trial import described, judged_by, prices_of, run_tests
-from agentd.core.types.errors import PolicyRefused
+from agentd.core.types.errors import Fault, PolicyRefused
 from agentd.core.types.verdicts import Allow, Deny
 from agentd.document import read_document
 from agentd.gate.current import Held
+from agentd.gate.listwatch import demands
 from agentd.gate.ports_operator import Json, OperatorRefused
 from agentd.gate.state import State
 
@@ -25,8 +26,16 @@ class Compiler:
 
     def __init__(self, catalogue: Mapping[str, Price]) -> None:
         """`catalogue`: prices by model id."""
-        self.catalogue_prices = catalogue
+        self.catalogue_prices = dict(catalogue)
+        self.private: frozenset[str] | None = None  # models with endpoints that keep nothing; None: not known
         self._last: tuple[Policy, Mapping[str, Price]] | None = None
+
+    def take(self, prices: Mapping[str, Price]) -> None:
+        """Newer prices. Whoever looks meanwhile, in a thread of its own, sees each model's old price or its new one."""
+        self.catalogue_prices.update(prices)
+        for gone in self.catalogue_prices.keys() - prices.keys():
+            del self.catalogue_prices[gone]
+        self._last = None
 
     def read(self, text: str, source: str) -> Policy:
         """Parse. Blocking (user names may come from the network). Raises `PolicyRefused` with every fault."""
@@ -37,10 +46,16 @@ class Compiler:
     def compile(self, text: str, source: str) -> Policy:
         """Parse, and judge the tests in the file. Raises `PolicyRefused`."""
         policy = self.read(text, source)
-        faults = run_tests(policy, self.catalogue_prices)
+        faults = run_tests(policy, self.catalogue_prices) + self._kept(policy)
         if faults:
             raise PolicyRefused(source, faults)
         return policy
+
+    def _kept(self, policy: Policy) -> tuple[Fault, ...]:
+        """Models of tiers that demand endpoints which keep nothing, and have none, as far as that is known."""
+        known = self.private
+        missing = [(tier, model) for tier, model in demands(policy) if known is not None and model not in known]
+        return tuple(_not_private(policy, tier, model) for tier, model in missing)
 
     def prices(self, policy: Policy) -> Mapping[str, Price]:
         """What models cost under a policy; the same object while the policy stays the same."""
@@ -84,6 +99,12 @@ class Compiler:
         elif isinstance(verdict, Deny):
             told["answer"] = verdict.answer.value
         return told
+
+
+def _not_private(policy: Policy, tier: str, model: str) -> Fault:
+    mark = next(entry.place for entry in policy.tiers[tier].models if entry.id == model)
+    message = f"no endpoint of {model} keeps nothing, and the tier demands that (zdr: true)"
+    return Fault(mark.line, mark.column, f"tiers.{tier}.models", message, "Take it out of the tier, or choose another.")
 
 
 def _check(policy: Policy, given: Json) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 from aiohttp import web
 
 from agentd import __version__
-from agentd.bookkeeping import Bookkeeping
+from agentd.bookkeeping import SNAPSHOT_FILE, Bookkeeping
 from agentd.compiling import Compiler
 from agentd.core.accounting.catalogue import Catalogue
+from agentd.core.accounting.market import digest_of, prices_of
 from agentd.core.accounting.times import rfc3339
 from agentd.core.policy.decide import halted
 from agentd.core.policy.facts import Halt
@@ -34,7 +35,7 @@ from agentd.edge.api.server import DoorServer, peer_of
 from agentd.edge.api.tcp import TcpDoor
 from agentd.edge.enforce.model import ModelUpstream
 from agentd.edge.enforce.model import Way as UpstreamWay
-from agentd.edge.host.catalogue import load_catalogue
+from agentd.edge.host.catalogue import load_catalogue, load_snapshot
 from agentd.edge.host.clean import CleanUpstream
 from agentd.edge.host.clock import SystemClock
 from agentd.edge.host.keys import KeyRing
@@ -56,6 +57,7 @@ from agentd.gate.escalations import Escalations
 from agentd.gate.flight import Run
 from agentd.gate.halts import Halts
 from agentd.gate.operator import OperatorDesk
+from agentd.gate.outside import Outside
 from agentd.gate.pipeline import ModelPipeline, Way
 from agentd.gate.refusing import Refuser
 from agentd.gate.relay import Relay
@@ -116,7 +118,9 @@ async def serve(settings: Settings) -> None:
 async def _build(stack: AsyncExitStack, settings: Settings, clock: SystemClock, notify: Notifier) -> House:
     """Everything up to the doors."""
     catalogue = await asyncio.to_thread(load_catalogue)
-    compiler = Compiler(catalogue.prices)
+    newest = {} if settings.simulate else await asyncio.to_thread(load_snapshot, settings.state / SNAPSHOT_FILE)
+    models = catalogue.entries | newest
+    compiler = Compiler(prices_of(models))
     keys = KeyRing()
     scrub_logs(keys.scrub)
     signer = await load_signer(keys)
@@ -136,6 +140,7 @@ async def _build(stack: AsyncExitStack, settings: Settings, clock: SystemClock, 
         escalations=Escalations(),
         prices=compiler.prices,
         simulated=settings.simulate,
+        outside=Outside(models=models, catalogue=digest_of(models)),
     )
     machine = Machine(settings, clock, catalogue)
     await machine.open_secret()
@@ -254,7 +259,7 @@ def _desk(house: House, relay: Relay, books: Bookkeeping) -> Desk:
         recompute=house.ledger.reader.recompute_spend,
         affairs=books.affairs,
         try_key=books.try_key,
-        key_changed=books.keys.changed,
+        key_changed=books.key_changed,
     )
 
 

@@ -19,7 +19,6 @@ from agentd.core.dialects.grammar import Rewrite
 from agentd.core.policy.classify import classify
 from agentd.core.policy.decide import decide
 from agentd.core.policy.match import match_agent
-from agentd.core.policy.model import ceiling_of
 from agentd.core.policy.schema import Agent, Upstream, UpstreamKind
 from agentd.core.types.callers import Caller, Peer
 from agentd.core.types.calls import Dialect, Hints, ModelCall, Request
@@ -31,6 +30,7 @@ from agentd.gate import lines, ports
 from agentd.gate.asking import Asking
 from agentd.gate.current import Held
 from agentd.gate.flight import Failure, Run
+from agentd.gate.offers import offers
 from agentd.gate.refusing import Refuser, worded
 from agentd.gate.relay import Relay
 from agentd.gate.sessions import opaque, session_of
@@ -80,11 +80,15 @@ class ModelPipeline:
         held = self._refuser.policies.current
         if held is None or self.stopping:
             return await self._refuser.unavailable(arrival.peer, arrival.dialect, stopping=self.stopping)
+        agent = match_agent(held.policy, arrival.peer)
+        if agent is None:  # whatever it sent: not a byte of it is read
+            reason = stranger(held.policy.source, arrival.peer)
+            return await self._refuser.never_a_call(arrival.peer, arrival.dialect, reason, Answer.UNKNOWN)
         try:
             call = await self._read(arrival)
         except Unreadable as unreadable:
             return await self._refuser.unreadable(arrival.peer, arrival.dialect, unreadable)
-        asked = self._identified(arrival, held, call, started_ns)
+        asked = self._identified(arrival, held, agent, call, started_ns)
         failures: list[Failure] = []
         await self._way.relay.settled()
         while True:
@@ -104,8 +108,10 @@ class ModelPipeline:
         facts = state.facts(held.policy, request, asked.classified, without)
         verdict = decide(held.policy, request, asked.classified, facts)
         line = lines.decision_line(held.policy, held.digest, request, asked.classified, verdict)
+        more = {"catalogue": state.outside.catalogue} if state.outside.catalogue else {}
         if failures:
-            line = lines.with_detail(line, {"after": failures[-1].receipt.decision})
+            more["after"] = failures[-1].receipt.decision
+        line = lines.with_detail(line, more)
         if not isinstance(verdict, Allow) or asked.classified is None:
             deny = Deny(verdict.reason) if isinstance(verdict, Allow | Ask) else verdict
             return await self._refuser.recorded(asked.arrival.dialect, line, deny)
@@ -185,13 +191,7 @@ class ModelPipeline:
         agent = match_agent(held.policy, peer) if held else None
         if held is None or agent is None:
             return []
-        policy = held.policy
-        tasks = [policy.classes[name] for name in agent.classes]
-        names = {lane: f"class {task.name}" for task in tasks for lane in task.lanes if not lane.endswith("*")}
-        top = max((ceiling_of(policy, agent, task).rank for task in tasks), default=-1)
-        within = [tier for tier in policy.tiers.values() if tier.rank <= top]
-        names.update({model.id: f"tier {tier.name}" for tier in within for model in tier.models})
-        return [{"id": name, "name": f"{name} ({what})", "created": 0} for name, what in names.items()]
+        return offers(held.policy, agent, self._way.state.outside.models)
 
     async def escalate(self, peer: Peer, hints: Hints, ask: dict[str, Any]) -> ports.Answer:
         """See `ports.ModelGate.escalate`."""

@@ -1,4 +1,5 @@
-"""Model lists. In: the bytes of agentd's own catalogue file. Out: prices and facts by model id, with date and digest.
+"""Model lists. In: the bytes of agentd's own catalogue file, or of an upstream's list. Out: prices and facts by model id; of
+the file also its date and digest.
 
 The file states USD per million tokens, as people compare prices; here it is turned into the per-token form of a model
 list and read by the one reader of prices. A model whose price cannot be read stays in `entries` and is missing in
@@ -66,6 +67,52 @@ def parse_catalogue(data: bytes, source: str) -> Catalogue:
     read = {name: parse_price(entry.pricing) for name, entry in entries.items()}
     prices = {name: price for name, price in read.items() if price is not None}
     return Catalogue(prices, entries, hashlib.sha256(data).hexdigest(), dated)
+
+
+def parse_list(data: bytes, source: str) -> dict[str, ModelEntry]:
+    """Read an upstream's list of models. A row that is none is left out, since lists grow new kinds of rows; a list without
+    any is refused: `CatalogueRefused`."""
+    try:
+        rows = json.loads(data)["data"]
+        entries = {row["id"]: entry for row in rows if (entry := _listed(row)) is not None}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CatalogueRefused("catalogue.unreadable", f"{source} is not a list of models: {error!r}") from error
+    if not entries:
+        raise CatalogueRefused("catalogue.empty", f"{source} lists no models")
+    return entries
+
+
+def _listed(row: object) -> ModelEntry | None:
+    """One row of an upstream's list."""
+    if (
+        not isinstance(row, Mapping)
+        or not isinstance(row.get("id"), str)
+        or not isinstance(row.get("pricing"), Mapping)
+    ):
+        return None
+    best, shape = _map(row, "top_provider"), _map(row, "architecture")
+    context = _tokens(row.get("context_length")) or _tokens(best.get("context_length"))
+    if context is None:
+        return None
+    created = row.get("created")
+    kinds = shape.get("input_modalities")
+    return ModelEntry(
+        context_length=context,
+        max_output=_tokens(best.get("max_completion_tokens")) or context,
+        name=str(row.get("name") or row["id"]),
+        created=created if isinstance(created, int) and created > 0 else 0,
+        modalities=tuple(str(kind) for kind in kinds) if isinstance(kinds, list) else ("text",),
+        pricing=row["pricing"],
+    )
+
+
+def _map(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = row.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _tokens(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _entry(row: Mapping[str, Any]) -> ModelEntry:

@@ -5,8 +5,8 @@ page on an old decision does not change when the box does. What an older or shor
 guessed. Values from the record are data: whoever shows the page escapes them.
 
 What is read of `detail`, all of it optional: message, hint, dialect, stream, bytes, turns, tools, client, after, considered
-[{tier, why}], upstream, max_output, deadline_ms, charges ["budget:account" or {budget, account, before_nusd, limit_nusd}],
-smuggled [text ending in "(refused)" or "(removed)"], dropped [name], answer, retry_after_s; of the outcome's: http,
+[{tier, why}], upstream, max_output, deadline_ms, catalogue, charges ["budget:account" or {budget, account, before_nusd,
+limit_nusd}], smuggled [text ending in "(refused)" or "(removed)"], dropped [name], answer, retry_after_s; of the outcome's: http,
 cost_source, generation, error, tool_calls, recipients; of the settlement's: cost_source, after_s, attempts, recipients, alarms.
 An outcome may hold `settlement`: the line that said later what the call cost.
 """
@@ -279,6 +279,8 @@ def _money(case: _Case) -> Iterator[Row]:
     charges = [charge_words(item, reserved, cost) for item in as_list(case.detail.get("charges"))]
     if reserved is not None:
         yield "reserved", f"{format_usd(reserved)} before the call, the most that it could cost"
+        catalogue = str(case.detail.get("catalogue") or "")
+        yield from row("prices of", f"catalogue {catalogue[:SHORT_HASH]}" if catalogue else None)
     if case.outcome:
         later = as_map(case.settlement.get("detail"))
         source = later.get("cost_source") or case.after.get("cost_source")

@@ -1,12 +1,18 @@
-"""The catalogue on this machine: the one that ships with agentd, or a file of the operator's. Read once at start-up,
-before the event loop serves anyone, since reading a file blocks."""
+"""The catalogue on this machine: the one that ships with agentd, or a file of the operator's, and the newest list that an
+upstream gave. Read once at start-up, before the event loop serves anyone, since reading a file blocks; the newest list is written
+by a thread."""
 
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from agentd.core.accounting.catalogue import Catalogue, CatalogueRefused, ModelEntry, parse_catalogue
+from agentd.core.accounting.market import parse_snapshot, snapshot
 from agentd.data import shipped
 
-__all__ = ["Catalogue", "CatalogueRefused", "ModelEntry", "load_catalogue"]
+__all__ = ["Catalogue", "CatalogueRefused", "ModelEntry", "keep_snapshot", "load_catalogue", "load_snapshot"]
+
+log = logging.getLogger("agentd.catalogue")
 
 
 def load_catalogue(path: Path | str | None = None) -> Catalogue:
@@ -20,3 +26,29 @@ def load_catalogue(path: Path | str | None = None) -> Catalogue:
         hint = "Name a file that agentd can read, or leave the setting out to use the shipped catalogue."
         raise CatalogueRefused("catalogue.unreadable", f"cannot read {path}: {reason}", hint) from error
     return parse_catalogue(data, str(path))
+
+
+def load_snapshot(path: Path) -> dict[str, ModelEntry]:
+    """The newest list that was kept at `path`; nothing when there is none that can be read: the catalogue serves."""
+    try:
+        return parse_snapshot(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return {}
+    except (OSError, CatalogueRefused) as error:
+        log.warning("the kept list of models is left aside: %s", error)
+        return {}
+
+
+def keep_snapshot(path: Path, entries: Mapping[str, ModelEntry]) -> None:
+    """Keep a list for the next start: whole or not at all, and only when it is another. What fails is logged: the list in
+    force does not depend on it."""
+    data = snapshot(entries)
+    try:
+        if path.exists() and path.read_bytes() == data:
+            return
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(data)
+        fresh.chmod(0o600)
+        fresh.replace(path)
+    except OSError as error:
+        log.warning("the list of models could not be kept: %s", error)

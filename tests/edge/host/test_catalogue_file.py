@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from agentd.core.accounting.price import per_million
-from agentd.edge.host.catalogue import CatalogueRefused, load_catalogue
+from agentd.edge.host.catalogue import CatalogueRefused, keep_snapshot, load_catalogue, load_snapshot
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,3 +51,25 @@ def test_a_file_of_the_operators_own(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CatalogueRefused, match=r"cannot read .*gone\.json: No such file"):
         load_catalogue(tmp_path / "gone.json")
+
+
+def test_the_newest_list_is_kept_whole_for_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.json"
+    entries = dict(load_catalogue().entries)
+    assert load_snapshot(path) == {}
+    keep_snapshot(path, entries)
+    assert load_snapshot(path) == entries
+    assert path.stat().st_mode & 0o777 == 0o600
+    before = path.stat().st_ino
+    keep_snapshot(path, entries)
+    assert path.stat().st_ino == before  # the same list is not written again
+    keep_snapshot(path, {})
+    assert (load_snapshot(path), path.stat().st_ino == before) == ({}, False)
+
+
+def test_a_list_that_cannot_be_read_or_kept_stops_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.json"
+    path.write_bytes(b"half a li")
+    assert load_snapshot(path) == {}
+    keep_snapshot(tmp_path / "gone" / "catalogue.json", {})
+    assert not (tmp_path / "gone").exists()

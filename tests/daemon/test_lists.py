@@ -1,0 +1,74 @@
+"""The upstream's lists in a real daemon: kept, named in each decision, shown to agents, asked for who keeps nothing."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.stage import ASKS, Stage
+from harness import daemon as daemons
+from harness import upstream as upstreams
+
+Start = Callable[..., daemons.Daemon]
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Iterator[upstreams.Upstream]:
+    made = upstreams.start(tmp_path)
+    yield made
+    made.stop()
+
+
+def private(upstream: upstreams.Upstream) -> str:
+    """The policy with a first tier that only endpoints which keep nothing may serve."""
+    return upstream.policy().replace("    max_output: 4096\n", "    max_output: 4096\n    zdr: true\n", 1)
+
+
+def until(what: Callable[[], Any]) -> Any:
+    for _ in range(ASKS):
+        if found := what():
+            return found
+    raise AssertionError("it does not come about")
+
+
+def test_the_list_is_kept_and_named_and_its_sizes_are_shown(start_agentd: Start, upstream: upstreams.Upstream) -> None:
+    stage = Stage(start_agentd(upstream.policy(), env=upstream.environment(), simulate=False), upstream)
+    kept = stage.daemon.state / "catalogue.json"
+    until(lambda: stage.in_flight() == 0 and kept.exists())
+    assert len(json.loads(kept.read_bytes())["models"]) >= 100
+    assert stage.send("chat", "hello").reply.status == 200
+    (row,) = (row for row in stage.rows(5) if row["kind"] == "decision")
+    digest = row["detail"]["catalogue"]
+    assert len(digest) == 64
+    assert f"catalogue {digest[:12]}" in stage.daemon.ctl("explain", f"d-{row['seq']}").stdout
+    listed = {entry["id"]: entry for entry in stage.daemon.ask("GET", "/v1/models").json()["data"]}
+    assert listed["google/gemini-2.5-flash-lite"]["context_length"] > 100_000
+    assert listed["code"]["context_length"] > 0
+    again = start_agentd(upstream.policy(), env=upstream.environment(), simulate=False, home=restarted(stage))
+    assert Stage(again, upstream).send("chat", "hello").reply.status == 200
+
+
+def restarted(stage: Stage) -> Path:
+    stage.daemon.stop()
+    return stage.daemon.home
+
+
+def test_a_request_that_no_context_holds_is_refused_before_it_is_sent(
+    start_agentd: Start, upstream: upstreams.Upstream
+) -> None:
+    stage = Stage(start_agentd(upstream.policy(), env=upstream.environment(), simulate=False), upstream)
+    played = stage.send("messages", "many words " * 900_000)
+    assert (played.reply.status, played.error()[2]["code"]) == (400, "model.context")
+    assert not any(arrival["method"] == "POST" for arrival in upstream.arrivals())
+
+
+def test_a_tier_that_demands_endpoints_that_keep_nothing_is_checked(
+    start_agentd: Start, upstream: upstreams.Upstream
+) -> None:
+    stage = Stage(start_agentd(private(upstream), env=upstream.environment(), simulate=False), upstream)
+    until(lambda: stage.in_flight() == 0 and any(row["path"].endswith("/endpoints/zdr") for row in upstream.arrivals()))
+    assert stage.send("chat", "hello").reply.status == 200
+    found = stage.daemon.operate("GET", "/operator/v1/status").json()
+    assert (found["policy"]["fault"], found["alarms"]) == (None, [])
