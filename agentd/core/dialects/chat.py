@@ -8,7 +8,7 @@ did not ask.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentd.core.dialects import chat_turns, firewall, listing, refusals, rewriting, splice
+from agentd.core.dialects import caching, chat_turns, firewall, listing, refusals, rewriting, splice
 from agentd.core.dialects.asked import cap_of, flag_of, model_of
 from agentd.core.dialects.chat_reply import ChatEar
 from agentd.core.dialects.grammar import Refusal, ReplyMachine, Rewrite
@@ -85,7 +85,7 @@ def _wants_usage(fields: Mapping[str, Any]) -> bool:
 
 
 def _for_openrouter(call: ModelCall, rewrite: Rewrite, client: Mapping[str, splice.Written]) -> dict[str, bytes]:
-    own = rewriting.routing(call, rewrite, client)
+    own = {**rewriting.routing(call, rewrite, client), **caching.mark(call, rewrite)}
     own["max_completion_tokens"] = splice.encode(rewrite.max_output)
     if rewrite.session and "prompt_cache_key" in client:
         own["prompt_cache_key"] = splice.encode(rewrite.session)

@@ -7,7 +7,7 @@ is left out. The user id, into which clients put device and session, becomes age
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentd.core.dialects import firewall, listing, messages_turns, refusals, rewriting, splice
+from agentd.core.dialects import caching, firewall, listing, messages_turns, refusals, rewriting, splice
 from agentd.core.dialects.asked import cap_of, flag_of, model_of
 from agentd.core.dialects.grammar import Refusal, ReplyMachine, Rewrite
 from agentd.core.dialects.messages_reply import MessagesEar
@@ -51,6 +51,7 @@ class Messages:
         own.update(clamped)
         if rewrite.openrouter:
             own.update(rewriting.routing(call, rewrite, client))
+            own.update(caching.mark(call, rewrite))
             if rewrite.user:
                 own["metadata"] = splice.encode({"user_id": rewrite.user})
         if rewrite.foreign_state:

@@ -7,7 +7,7 @@ refused. Both names of a session, which choose where a cache is and how the upst
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentd.core.dialects import firewall, listing, refusals, responses_turns, rewriting, splice
+from agentd.core.dialects import caching, firewall, listing, refusals, responses_turns, rewriting, splice
 from agentd.core.dialects.asked import cap_of, flag_of, model_of
 from agentd.core.dialects.grammar import Refusal, ReplyMachine, Rewrite
 from agentd.core.dialects.reading import load
@@ -78,7 +78,7 @@ class Responses:
 
 
 def _for_openrouter(call: ModelCall, rewrite: Rewrite, client: Mapping[str, splice.Written]) -> dict[str, bytes]:
-    own = rewriting.routing(call, rewrite, client)
+    own = {**rewriting.routing(call, rewrite, client), **caching.mark(call, rewrite)}
     if rewrite.session and "prompt_cache_key" in client:
         own["prompt_cache_key"] = splice.encode(rewrite.session)
     if rewrite.user:
