@@ -16,6 +16,10 @@ from agentd.core.types.records import Kind, Line
 from agentd.core.types.verdicts import Allow, Ask, Charge, Deny, Escalation, Reason, Verdict
 from agentd.gate.ports import Answer
 
+MAX_NAMES = 32
+MAX_SAID = 128
+"""So many names of an answer are kept, cut to this."""
+
 MAX_NAME = 200
 """Names that a client chose are cut to this in the record."""
 
@@ -124,8 +128,8 @@ def outcome_line(request: Request, permit: Permit, outcome: Outcome, at_ns: int)
             "cost_source": outcome.cost_source.value,
             "generation": outcome.generation,
             "error": outcome.error,
-            "tool_calls": list(outcome.tool_calls),
-            "recipients": list(outcome.recipients),
+            "tool_calls": _names(outcome.tool_calls),
+            "recipients": _names(outcome.recipients),
         },
     )
 
@@ -225,6 +229,11 @@ def _charge(charge: Charge) -> dict[str, Any]:
         "before_nusd": charge.before,
         "limit_nusd": charge.limit,
     }
+
+
+def _names(names: tuple[str, ...]) -> list[str]:
+    """Names that an upstream said, bounded: a line that is too long could never be written."""
+    return [name[:MAX_SAID] for name in names[:MAX_NAMES]]
 
 
 def decision_headers(receipt: Receipt) -> tuple[tuple[str, str], ...]:

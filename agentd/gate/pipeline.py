@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from agentd.core.dialects import grammar
+from agentd.core.dialects import betas, grammar
 from agentd.core.dialects.grammar import Rewrite
 from agentd.core.policy.classify import classify
 from agentd.core.policy.decide import decide
@@ -25,13 +25,13 @@ from agentd.core.types.calls import Dialect, Hints, ModelCall, Request
 from agentd.core.types.classes import Classified
 from agentd.core.types.errors import RecordUnavailable, Unreadable, UpstreamFailed
 from agentd.core.types.receipts import Permit
-from agentd.core.types.verdicts import Allow, Ask, Deny, Reason
+from agentd.core.types.verdicts import Allow, Answer, Ask, Deny, ModelLimits, Reason
 from agentd.gate import lines, ports
 from agentd.gate.asking import Asking
 from agentd.gate.current import Held
 from agentd.gate.flight import Failure, Run
 from agentd.gate.offers import offers
-from agentd.gate.refusing import Refuser, worded
+from agentd.gate.refusing import Refuser, stranger, worded
 from agentd.gate.relay import Relay
 from agentd.gate.sessions import opaque, session_of
 from agentd.gate.state import State
@@ -55,12 +55,12 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request with what was known when it came. `classified` is None for a caller that nobody knows."""
+    """A request with what was known when it came."""
 
     arrival: ports.Arrival
     held: Held
     request: Request
-    classified: Classified | None
+    classified: Classified
     started_ns: int
 
 
@@ -82,7 +82,7 @@ class ModelPipeline:
             return await self._refuser.unavailable(arrival.peer, arrival.dialect, stopping=self.stopping)
         agent = match_agent(held.policy, arrival.peer)
         if agent is None:  # whatever it sent: not a byte of it is read
-            reason = stranger(held.policy.source, arrival.peer)
+            reason = stranger(held.policy.source)
             return await self._refuser.never_a_call(arrival.peer, arrival.dialect, reason, Answer.UNKNOWN)
         try:
             call = await self._read(arrival)
@@ -112,7 +112,7 @@ class ModelPipeline:
         if failures:
             more["after"] = failures[-1].receipt.decision
         line = lines.with_detail(line, more)
-        if not isinstance(verdict, Allow) or asked.classified is None:
+        if not isinstance(verdict, Allow):
             deny = Deny(verdict.reason) if isinstance(verdict, Allow | Ask) else verdict
             return await self._refuser.recorded(asked.arrival.dialect, line, deny)
         claim = state.claim(request, asked.classified, verdict.limits)
@@ -124,7 +124,7 @@ class ModelPipeline:
         except asyncio.CancelledError:  # the caller went away; nothing was sent
             state.give_back(claim)
             raise
-        before = state.remember(request, asked.classified, verdict.limits)
+        before = state.remember(request, asked.classified, verdict.limits, claim.grant)
         price = facts.prices[verdict.limits.model]
         run = Run(request, Permit(verdict, receipt), claim.money, price, before, asked.started_ns)
         return await self._way.relay.run(run, self._dispatch(asked, run))
@@ -135,15 +135,13 @@ class ModelPipeline:
             return await asyncio.to_thread(read, arrival.body)
         return read(arrival.body)
 
-    def _identified(self, arrival: ports.Arrival, held: Held, call: ModelCall, started_ns: int) -> _Asked:
-        """Whose call it is, and which class of work."""
+    def _identified(self, arrival: ports.Arrival, held: Held, agent: Agent, call: ModelCall, started_ns: int) -> _Asked:
+        """Which session of the agent it belongs to, and which class of work."""
         at = self._refuser.clock.wall_ns()
-        agent = match_agent(held.policy, arrival.peer)
-        session = session_of(agent.name, arrival.hints, call) if agent else ""
-        caller = Caller(arrival.peer, agent.name if agent else None)
+        session = session_of(agent.name, arrival.hints, call)
+        caller = Caller(arrival.peer, agent.name)
         request = Request(self._refuser.new_id(), at, caller, call, arrival.hints, session)
-        classified = self._classified(held, agent, request) if agent else None
-        return _Asked(arrival, held, request, classified, started_ns)
+        return _Asked(arrival, held, request, self._classified(held, agent, request), started_ns)
 
     def _classified(self, held: Held, agent: Agent, request: Request) -> Classified:
         memory = self._way.state.sessions.recall(request.session, request.at_ns)
@@ -156,7 +154,9 @@ class ModelPipeline:
         call = asked.request.call
         body = grammar(call.dialect).rewrite(call, self._rewrite(asked.request, run, upstream))
         endpoint = ports.Endpoint(upstream.name, upstream.kind.value, upstream.url, upstream.key)
-        return ports.Dispatch(endpoint, call.dialect, body, call.stream, asked.arrival.beta, asked.arrival.version)
+        flags = betas.passing(asked.arrival.beta, first_party=_first_party(limits))
+        version = betas.version(asked.arrival.version)
+        return ports.Dispatch(endpoint, call.dialect, body, call.stream, flags, version)
 
     def _rewrite(self, request: Request, run: Run, upstream: Upstream) -> Rewrite:
         limits = run.permit.allow.limits
@@ -171,7 +171,7 @@ class ModelPipeline:
             session=opaque(self._way.secret, request.session),
             user=opaque(self._way.secret, request.caller.agent or ""),
             foreign_state=switched and request.call.shape.provider_state,
-            first_party=limits.providers == ("anthropic",),
+            first_party=_first_party(limits),
         )
 
     def _failed(self, asked: _Asked, failure: Failure) -> ports.Answer:
@@ -216,7 +216,12 @@ def _again(asked: _Asked, failure: Failure) -> _Asked | None:
 
 def _wait(asked: _Asked, error: UpstreamFailed) -> int | None:
     """Seconds to wait, at most as long as a call of this class may take: a client that is told more gives up for the day."""
-    task = asked.held.policy.classes.get(asked.classified.name) if asked.classified is not None else None
+    task = asked.held.policy.classes.get(asked.classified.name)
     if error.retry_after_s is None or task is None:
         return error.retry_after_s
     return min(error.retry_after_s, max(1, int(task.deadline_s)))
+
+
+def _first_party(limits: ModelLimits) -> bool:
+    """Whether Anthropic itself and nobody else may serve it."""
+    return limits.providers == ("anthropic",)

@@ -12,6 +12,7 @@ decision does wait for it (`settled`), so that money is counted in the order in 
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from agentd.core.accounting.times import rfc3339
 from agentd.core.dialects import grammar
@@ -38,6 +39,9 @@ from agentd.gate.spend import Spend
 CLOSED_ALREADY = "record.not_open"
 """The record's answer to an outcome of a call that is closed: a write that was refused, as its file had just been moved away,
 was found done when the file came back."""
+
+UNWRITABLE = "record.unwritable"
+"""The record's answer to a line that it could never hold."""
 
 RETRY_OUTCOME_S = 1.0
 """How often an outcome that could not be written is tried again."""
@@ -211,6 +215,10 @@ class Relay:
         try:
             await self._ledger.append(line)
         except RecordUnavailable as gone:
+            if (
+                gone.code == UNWRITABLE and line.detail
+            ):  # no waiting heals that: what an upstream said goes, the sums stay
+                return await self._try(replace(line, model=None, provider=None, detail=None))
             return gone.code == CLOSED_ALREADY
         return True
 

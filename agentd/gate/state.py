@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from agentd.core.accounting.price import Price
 from agentd.core.policy.facts import Facts, Memory
+from agentd.core.policy.model import turn_of
 from agentd.core.policy.schema import Policy
 from agentd.core.types.calls import Request
 from agentd.core.types.classes import Classified
@@ -76,9 +77,12 @@ class State:
         if claim.grant is not None:
             self.escalations.put_back(claim.grant)
 
-    def remember(self, request: Request, classified: Classified, limits: ModelLimits) -> Memory | None:
+    def remember(
+        self, request: Request, classified: Classified, limits: ModelLimits, grant: Live | None
+    ) -> Memory | None:
         """Note what the session was given, for its next call; answers what it was given before."""
         before = self.sessions.recall(request.session, request.at_ns)
-        given = Memory(classified.name, limits.tier, limits.model, limits.upstream)
+        until = grant.until_ns if grant is not None else before.raised_until_ns if before is not None else 0
+        given = Memory(classified.name, limits.tier, limits.model, limits.upstream, turn_of(request), until)
         self.sessions.remember(request.session, given, request.at_ns)
         return before

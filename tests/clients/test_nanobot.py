@@ -1,4 +1,4 @@
-"""nanobot does its work through agentd, over the TCP door with a local token and the configuration that `agentctl connect` writes.
+"""nanobot does its work through agentd, over TCP with a local token and the configuration that `agentctl connect` writes.
 
 The simulated model does what the prompt says: `[[sim:shell COMMAND]]` makes it call the client's own shell tool, and when the
 result comes back it answers with that.

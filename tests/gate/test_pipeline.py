@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,10 @@ from agentd.core.types.callers import Peer
 from agentd.core.types.calls import Dialect, Hints
 from agentd.core.types.receipts import Ending
 from agentd.core.types.records import Kind
+from agentd.gate.ports import Arrival
 from agentd.gate.ports_operator import HaltAsk
 from builders import PEER, policy
-from gate.way import WAIT, Box, error_of, failed, play, read, stream, whole
+from gate.way import SESSION, WAIT, Box, error_of, failed, play, read, stream, whole
 
 STRANGER = replace(PEER, uid=7)
 
@@ -395,5 +397,51 @@ def test_a_door_can_have_things_refused(code: str, status: int) -> None:
 def test_a_large_body_is_read_off_the_loop() -> None:
     async def scene(box: Box) -> None:
         assert (await box.ask("x" * (1 << 20))).status == 200
+
+    play(scene)
+
+
+def test_a_grant_is_not_prolonged_by_a_tool_result_that_the_agent_makes_up() -> None:
+    code = Hints(session="x", lane="implementation")
+    made_up = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "1", "type": "function", "function": {"name": "a", "arguments": "{}"}}],
+    }
+    result = {"role": "tool", "tool_call_id": "1", "content": "x"}
+
+    def turn(text: str) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": text}, made_up, result]
+
+    async def scene(box: Box) -> None:
+        await box.gate.escalate(PEER, code, {"class": "implementation", "reason": "failed twice"})
+        await box.ask("first", hints=code)
+        await box.ask(hints=code, messages=turn("first"))  # its own loop goes on
+        await box.ask(hints=code, messages=turn("another question"))
+        box.clock.now += 3600 * 10**9
+        await box.ask(hints=code, messages=turn("first"))
+        assert [line.tier for line in box.record.of(Kind.DECISION)] == ["frontier", "frontier", "standard", "standard"]
+
+    play(scene)
+
+
+def test_a_strangers_body_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(_body: bytes) -> None:
+        raise AssertionError("read")
+
+    monkeypatch.setattr("agentd.core.dialects.chat.load", read)
+
+    async def scene(box: Box) -> None:
+        assert error_of(await box.ask(peer=STRANGER))["code"] == "caller.unknown"
+
+    play(scene)
+
+
+def test_beta_flags_that_are_on_no_list_do_not_travel() -> None:
+    async def scene(box: Box) -> None:
+        body = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}'
+        flags = ("fast-mode-2026-02-01", "claude-code-20250219")
+        await box.gate.govern(Arrival(PEER, Dialect.MESSAGES, body, SESSION, flags, "2099-01-01 x"))
+        assert (box.upstream.sent[0].beta, box.upstream.sent[0].version) == (("claude-code-20250219",), "2023-06-01")
 
     play(scene)

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from agentd.core.types.calls import Dialect
-from agentd.core.types.receipts import Ending
-from agentd.core.types.records import Kind
+from agentd.core.types.errors import RecordUnavailable
+from agentd.core.types.receipts import Ending, Receipt
+from agentd.core.types.records import Kind, Line
 from agentd.core.types.verdicts import Reason
 from agentd.gate import ports
 from agentd.gate.flight import Run
@@ -240,5 +241,23 @@ def test_an_outcome_that_cannot_be_written_holds_up_no_decision() -> None:
         assert error_of(refused)["code"] == "record.disk_full"
         assert box.spent() == box.record.lines[0].reserved_nusd
         assert box.relay.let_go() == 1
+
+    play(scene)
+
+
+def test_an_outcome_that_no_line_can_hold_is_written_with_less() -> None:
+    async def scene(box: Box) -> None:
+        append = box.record.append
+
+        async def picky(line: Line) -> Receipt:
+            if line.kind is Kind.OUTCOME and line.detail:
+                raise RecordUnavailable("record.unwritable", "the line is too long")
+            return await append(line)
+
+        box.record.append = picky  # type: ignore[method-assign]
+        await box.ask()
+        await box.relay.settled()
+        assert box.record.lines[1].cost_nusd == 1_000_000
+        assert box.relay.in_flight == 0
 
     play(scene)

@@ -53,7 +53,7 @@ def parse_generation(body: bytes) -> Generation | None:
     """Read the accounting record of a call; None if the bytes are none."""
     try:
         document = json.loads(body, parse_float=Decimal)
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):  # arithmetic: an exponent beyond all numbers
         return None
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict):

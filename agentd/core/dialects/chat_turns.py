@@ -32,6 +32,9 @@ def outline(fields: dict[str, Any]) -> Outline:
         for index, part in enumerate(parts_of(message.get("content"), f"{where}.content")):
             _take(turn, part)
             result.found.extend(doors_in(Dialect.CHAT, part, f"{where}.content[{index}]"))
+        if message.get("images") is not None:  # beside the content, as answers with pictures have them
+            material = {"type": "images", "images": message["images"]}
+            result.found.extend(doors_in(Dialect.CHAT, material, f"{where}"))
         turn.calls.extend(_calls(message.get("tool_calls")))
         turn.state = _signed(message.get("reasoning_details"))
         result.turns.append(turn)

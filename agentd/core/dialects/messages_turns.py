@@ -50,7 +50,7 @@ def _take(turn: Turn, part: dict[str, Any], where: str, found: list[Smuggled]) -
         turn.say(part["text"])
         turn.results_last = False
     elif kind == "tool_result":
-        _take_result(turn, part, where, found)
+        _take_result(turn, part, where)
     elif kind in CALLS and isinstance(part.get("name"), str):
         turn.calls.append(part["name"])
     elif kind in THINKING:
@@ -62,12 +62,12 @@ def _take(turn: Turn, part: dict[str, Any], where: str, found: list[Smuggled]) -
     found.extend(doors_in(Dialect.MESSAGES, part, where))
 
 
-def _take_result(turn: Turn, part: dict[str, Any], where: str, found: list[Smuggled]) -> None:
+def _take_result(turn: Turn, part: dict[str, Any], where: str) -> None:
     """A tool's result is counted and never kept: its text is not a person's."""
     inner = Turn(Role.TOOL)
     for index, piece in enumerate(parts_of(part.get("content"), f"{where}.content")):
         if piece["type"] != "tool_result":  # results do not nest
-            _take(inner, piece, f"{where}.content[{index}]", found)
+            _take(inner, piece, f"{where}.content[{index}]", [])  # what lies in results is found with the result
     turn.results = True
     turn.results_last = bool(turn.texts)
     turn.chars += inner.chars

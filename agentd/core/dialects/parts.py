@@ -49,7 +49,7 @@ _HOST: Final = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]{0,15}://)(?:[^/?#@]*@)?([
 def doors_in(dialect: Dialect, part: dict[str, Any], where: str) -> list[Smuggled]:
     """What a part would make the upstream fetch, look up or run; each is refused."""
     if part["type"] in TEXTS:
-        return []
+        return _inside(dialect, part.get("content"), where)
     found = tools.inside_messages(dialect, part, where)
     unread: list[tuple[str, _Trail | None, Any]] = [("", None, part)]
     while unread and len(found) < MAX_FOUND:
@@ -61,6 +61,23 @@ def doors_in(dialect: Dialect, part: dict[str, Any], where: str) -> list[Smuggle
             unread.extend((key, (trail, f"[{place}]"), item) for place, item in enumerate(value))
         elif isinstance(value, dict):
             unread.extend((name, (trail, f".{name[:KEY_CHARS]}"), item) for name, item in value.items())
+    return found
+
+
+def _inside(dialect: Dialect, content: object, where: str) -> list[Smuggled]:
+    """Pictures and documents that lie in the result of a tool, however deep results lie in results."""
+    found: list[Smuggled] = []
+    unread: list[tuple[str, object]] = [(f"{where}.content", content)]
+    while unread and len(found) < MAX_FOUND:
+        place, value = unread.pop()
+        if isinstance(value, list):
+            unread.extend((f"{place[:PATH_CHARS]}[{index}]", item) for index, item in enumerate(value))
+        elif isinstance(value, dict):
+            kind = value.get("type")
+            if isinstance(kind, str) and kind not in TEXTS and not kind.endswith("_result"):
+                found.extend(doors_in(dialect, value, place))
+            else:
+                unread.append((f"{place[:PATH_CHARS]}.content", value.get("content")))
     return found
 
 

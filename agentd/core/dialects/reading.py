@@ -23,6 +23,10 @@ from agentd.core.types.verdicts import Answer
 MAX_BODY_BYTES: Final = 32 << 20
 """32 MiB. A session of a million tokens with images stays far below; every copy of a body costs memory."""
 
+MAX_BRACKETS: Final = 400_000
+MAX_COMMAS: Final = 1_500_000
+"""See `check_values`."""
+
 _LOCATE_BYTES: Final = 1 << 20
 """Above 1 MiB the place of a duplicate key is not searched for: a hostile body must not cost more than its reading."""
 
@@ -52,8 +56,19 @@ def load(body: bytes) -> dict[str, Any]:
             "Shorten or compact the conversation.",
             Answer.TOO_LARGE,
         )
+    check_values(body)
     value = plain.read(body)
     return _strict(body) if value is None else value
+
+
+def check_values(body: bytes) -> None:
+    """Refuse a body of very many values: made for its reader, thirty megabytes of them cost seconds and a gigabyte. Characters
+    are counted, also within text, so the bounds are far above what a session of a million tokens holds."""
+    if len(body) <= MAX_BRACKETS:  # it cannot hold so many
+        return
+    if body.count(b"[") + body.count(b"{") > MAX_BRACKETS or body.count(b",") > MAX_COMMAS:
+        message = f"The body has more values than a conversation: over {MAX_BRACKETS} brackets or {MAX_COMMAS} commas."
+        raise Unreadable("json.too_many_values", message, "Shorten or compact the conversation.", Answer.TOO_LARGE)
 
 
 def _strict(body: bytes) -> dict[str, Any]:

@@ -99,8 +99,8 @@ def clamp_thinking(
     field, key = ("thinking", "budget_tokens") if dialect is Dialect.MESSAGES else ("reasoning", "max_tokens")
     asked = json.loads(bytes(client.get(field, b"null")))
     budget = asked.get(key) if isinstance(asked, dict) else None
-    if not isinstance(budget, int) or budget < max_output:
+    if budget is None or (type(budget) is int and 0 <= budget < max_output):
         return {}, None
-    if max_output // 2 < MIN_THINKING:
+    if type(budget) is not int or budget < 0 or max_output // 2 < MIN_THINKING:
         return {}, field
     return {field: splice.overlay(splice.members(client[field]), {key: splice.encode(max_output // 2)})}, None

@@ -149,7 +149,8 @@ def _chosen(choice: object) -> list[tuple[str, str]]:
     named = inner if isinstance(inner, dict) else choice
     pairs = [(choice["type"], str(named.get("name", "")))]
     allowed = choice.get("allowed_tools")
-    nested = allowed.get("tools") if isinstance(allowed, dict) else choice.get("tools")
-    for tool in nested if isinstance(nested, list) else []:
-        pairs.extend(_chosen(tool))
+    for holder in (allowed, choice):  # both: a list at the one place must not hide the one at the other
+        nested = holder.get("tools") if isinstance(holder, dict) else None
+        for tool in nested if isinstance(nested, list) else []:
+            pairs.extend(_chosen(tool))
     return pairs

@@ -20,6 +20,8 @@ class Memory:
     tier: str
     model: str
     upstream: str
+    turn: str = ""  # digest of the human turn that it was given for
+    raised_until_ns: int = 0  # a tier above the class's own, given by a grant, lasts this long
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ model of it that may serve.
 Nothing here can exceed min(class ceiling, agent ceiling): text, headers and grants only choose below it.
 """
 
+import hashlib
 from dataclasses import dataclass
 
 from agentd.core.policy.classify import default_task
@@ -12,6 +13,8 @@ from agentd.core.policy.schema import Agent, Budget, Model, Policy, Scope, TaskC
 from agentd.core.types.calls import Dialect, Request
 from agentd.core.types.classes import Classified, Stage
 from agentd.core.types.verdicts import Escalation, EscalationKind
+
+TURN_HEX = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def choose_tier(policy: Policy, agent: Agent, request: Request, classified: Clas
     asked = tier_asked(policy, request)
     if facts.memory is not None and _locked(request) and facts.memory.class_name == classified.name:
         kept = policy.tiers.get(facts.memory.tier)
-        if kept is not None and kept.rank <= ceiling.rank:
+        if kept is not None and kept.rank <= ceiling.rank and (kept.rank <= own.rank or _still_raised(request, facts)):
             return TierChoice(kept, asked, "tier.kept", "an open tool loop keeps its tier")
     if facts.grant is not None:
         granted = policy.tiers.get(facts.grant.to_tier)
@@ -74,6 +77,18 @@ def _asked(policy: Policy, agent: Agent, classified: Classified, own: Tier, want
     if served.rank < own.rank:
         return TierChoice(served, wanted.name, "tier.asked_lower", f"{wanted.name} was asked for")
     return TierChoice(own, wanted.name, "tier.default", f"the tier of class {task.name}", escalation)
+
+
+def turn_of(request: Request) -> str:
+    """The human turn that a call belongs to: the same for all calls of one tool loop."""
+    return hashlib.sha256(request.call.shape.human_text.encode("utf-8", "surrogatepass")).hexdigest()[:TURN_HEX]
+
+
+def _still_raised(request: Request, facts: Facts) -> bool:
+    """A grant serves one call and the tool loop that it opens, within its time: not a new question with a made-up result
+    behind it, and not for ever."""
+    memory = facts.memory
+    return memory is not None and memory.turn == turn_of(request) and facts.at_ns <= memory.raised_until_ns
 
 
 def _locked(request: Request) -> bool:

@@ -15,6 +15,9 @@ EDGE_CHARS = 1500
 LONG_PASTE_CHARS = 6000
 """From here on a text is mostly material; material alone makes no work hard."""
 
+MAX_REPLY_CHARS = 120
+"""A longer text is no mere "yes, go on"; the bound also keeps the pattern from being fed a megabyte of blanks."""
+
 MIN_SCORE = 2
 """Fewer points than this decide nothing."""
 
@@ -145,7 +148,7 @@ _INHERITS = re.compile(
 
 def inherits(text: str) -> bool:
     """Whether a text has no class of its own ("yes", "go on", "option 2") and takes its session's."""
-    return bool(_INHERITS.match(text))
+    return len(text) <= MAX_REPLY_CHARS and bool(_INHERITS.match(text))
 
 
 def edges(text: str) -> str:

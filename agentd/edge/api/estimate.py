@@ -9,6 +9,9 @@ from typing import Any
 
 import msgspec
 
+from agentd.core.dialects.reading import check_values
+from agentd.core.types.errors import Unreadable
+
 CHARS_PER_TOKEN = 4
 TOKENS_PER_IMAGE = 1600  # of about one megapixel, the size to which clients scale
 TOKENS_PER_PART = 3  # roles and marks around each message, block and tool
@@ -19,7 +22,10 @@ COUNTED = ("system", "messages", "tools")
 def estimate_tokens(body: bytes) -> int:
     """About how many input tokens a messages body has. Raises `ValueError` when it cannot be read."""
     try:
+        check_values(body)
         whole = msgspec.json.decode(body)
+    except Unreadable as error:
+        raise ValueError(error.message) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(f"the body is no JSON: {error}") from None
     if not isinstance(whole, dict) or not isinstance(whole.get("messages"), list):

@@ -16,6 +16,7 @@ from typing import Protocol, Self
 import aiohttp
 
 from agentd import __version__
+from agentd.core.dialects.betas import DEFAULT_VERSION
 from agentd.core.dialects.failures import MAX_ERROR_BYTES, read_failure
 from agentd.core.types.calls import Dialect
 from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
@@ -176,7 +177,7 @@ def _headers(dispatch: Dispatch, key: str | None) -> dict[str, str]:
     if dispatch.endpoint.kind == "openrouter":
         headers["X-OpenRouter-Metadata"] = "enabled"
     if dispatch.dialect is Dialect.MESSAGES:
-        headers["anthropic-version"] = dispatch.version or "2023-06-01"
+        headers["anthropic-version"] = dispatch.version or DEFAULT_VERSION
         if dispatch.beta:
             headers["anthropic-beta"] = ",".join(dispatch.beta)
     return headers

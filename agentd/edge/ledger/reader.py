@@ -6,6 +6,7 @@ can still be exported and verified.
 """
 
 import asyncio
+import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -159,10 +160,11 @@ class Reader:
         return await self.lines(LineQuery(kinds=(Kind.HALT, Kind.RESUME), limit=MAX_LINES))
 
     async def policy_text(self, digest: str) -> str | None:
-        """A policy version, whole, by its hash; None if it is not kept."""
+        """A policy version, whole, by its hash; None if it is not kept, or is no longer what its hash says."""
         sql = "SELECT text FROM policies WHERE digest = ?"
         rows = await self._ask(lambda tables: list(tables.query(sql, [digest])))
-        return str(rows[0]["text"]) if rows else None
+        text = str(rows[0]["text"]) if rows else None
+        return text if text is not None and hashlib.sha256(text.encode()).hexdigest() == digest else None
 
     async def policies(self) -> list[dict[str, Any]]:
         """Versions, loaded and refused, newest first: seq, hash, at, accepted, code, and what the detail says (change, diff)."""

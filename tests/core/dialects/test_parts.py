@@ -76,3 +76,31 @@ def test_a_part_with_thousands_of_doors_costs_little_and_is_refused() -> None:
     call = grammar(Dialect.CHAT).read(body([user("q", {"type": "unheard_of", **deep})]))
     assert {one.refused for one in call.smuggled} == {True}
     assert max(len(one.where) for one in call.smuggled) < 200
+
+
+_FAR = {"type": "image", "source": {"type": "url", "url": "http://evil.invalid/x.png"}}
+_RESULT = {"type": "tool_result", "tool_use_id": "a"}
+_DOCUMENT = {"type": "document", "source": {"type": "url", "url": "http://evil.invalid/x.pdf"}}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {**_RESULT, "content": [{**_RESULT, "content": [_FAR]}]},
+        {"type": "mcp_tool_result", "tool_use_id": "a", "content": [_FAR]},
+        {
+            "type": "web_fetch_tool_result",
+            "tool_use_id": "a",
+            "content": {"type": "web_fetch_result", "content": _DOCUMENT},
+        },
+    ],
+    ids=["a result in a result", "an mcp result", "a fetched document"],
+)
+def test_an_address_hidden_in_a_result_is_refused(part: Json) -> None:
+    assert any(one.refused for one in grammar(Dialect.MESSAGES).read(body([user("q", part)])).smuggled)
+
+
+def test_pictures_beside_the_content_are_looked_at() -> None:
+    far = {"type": "image_url", "image_url": {"url": "http://evil.invalid/x.png"}}
+    answer = {"role": "assistant", "content": "here", "images": [far]}
+    assert any(one.refused for one in grammar(Dialect.CHAT).read(body([user("q"), answer])).smuggled)

@@ -80,7 +80,13 @@ def test_thinking_fits_under_the_cap(cap: int, budget: int | None, left: int | N
     assert sent(chat(user("q"), **asked), rewrite).get("reasoning", {}).get("max_tokens") == left
 
 
-@pytest.mark.parametrize("thinking", [{"type": "adaptive"}, {"type": "disabled"}, "x", None, {"budget_tokens": "9"}])
+@pytest.mark.parametrize("budget", [1e9, "900000", -5, 100_000.5, True])
+def test_a_thinking_budget_that_is_no_count_goes(budget: Any) -> None:
+    thinking = {"type": "enabled", "budget_tokens": budget}
+    assert "thinking" not in sent(anthropic(user("q"), thinking=thinking), Rewrite("m", 5000, openrouter=True))
+
+
+@pytest.mark.parametrize("thinking", [{"type": "adaptive"}, {"type": "disabled"}, "x", None, {"budget_tokens": 4}])
 def test_other_thinking_is_left_alone(thinking: Any) -> None:
     assert sent(anthropic(user("q"), thinking=thinking), Rewrite("m", 5, openrouter=True))["thinking"] == thinking
 

@@ -12,10 +12,11 @@ from agentd.core.policy import schema as s
 from agentd.core.policy.classify import classify
 from agentd.core.policy.decide import decide, estimate_prompt
 from agentd.core.policy.facts import Facts, Grant, Halt, Memory, Used
+from agentd.core.policy.model import turn_of
 from agentd.core.types.calls import Dialect, ModelCall, Shape, Smuggled
 from agentd.core.types.classes import Classified, Stage
 from agentd.core.types.verdicts import Allow, Answer, Deny, EscalationKind, Verdict
-from builders import PRICES, call, facts, policy, request, task, tier
+from builders import NOON, PRICES, call, facts, policy, request, task, tier
 
 POLICY = policy()
 
@@ -173,11 +174,19 @@ def test_a_class_above_the_default_is_an_escalation_once(stage: Stage, kind: Esc
 
 def test_an_open_loop_keeps_tier_and_model() -> None:
     loop = call(shape=Shape(continuation=True))
-    memory = Memory("implementation", "frontier", "top/one", "or")
+    memory = Memory("implementation", "frontier", "top/one", "or", turn_of(request(loop)), NOON)
     verdict = allowed(judge("implementation", made=loop, using=facts(memory=memory), stage=Stage.CONTINUATION))
     assert (verdict.limits.model, verdict.reason.code) == ("top/one", "tier.kept")
     two = facts(memory=Memory("routine", "economy", "small/two", "or"))
     assert allowed(judge("routine", made=loop, using=two)).limits.model == "small/two"
+
+
+@pytest.mark.parametrize(("turn", "until"), [("another turn", NOON), (None, NOON - 1)])
+def test_a_raised_tier_ends_with_its_turn_and_its_time(turn: str | None, until: int) -> None:
+    loop = call(shape=Shape(continuation=True))
+    memory = Memory("implementation", "frontier", "top/one", "or", turn or turn_of(request(loop)), until)
+    verdict = allowed(judge("implementation", made=loop, using=facts(memory=memory), stage=Stage.CONTINUATION))
+    assert verdict.limits.tier == "standard"
 
 
 @pytest.mark.parametrize("kept", ["frontier", "gone"])

@@ -6,10 +6,10 @@ import pytest
 
 from agentd.core.policy import schema as s
 from agentd.core.policy.facts import Memory
-from agentd.core.policy.model import account_name, accounts, candidates, ceiling_of, choose_tier, tier_asked
+from agentd.core.policy.model import account_name, accounts, candidates, ceiling_of, choose_tier, tier_asked, turn_of
 from agentd.core.types.calls import Shape
 from agentd.core.types.classes import Classified, Stage
-from builders import PRICES, call, facts, policy, request, task
+from builders import NOON, PRICES, call, facts, policy, request, task
 
 POLICY = policy()
 ECONOMY = POLICY.tiers["economy"]
@@ -107,7 +107,7 @@ def test_a_fresh_turn_does_not_inherit_the_model() -> None:
 @pytest.mark.parametrize(("stage", "kept"), [(Stage.CONTINUATION, "tier.kept"), (Stage.LANE, "tier.kept")])
 def test_a_loop_keeps_its_tier_however_its_class_was_found(stage: Stage, kept: str) -> None:
     loop = request(call(shape=Shape(continuation=True)), tier="economy")
-    memory = Memory("implementation", "frontier", "top/one", "or")
+    memory = Memory("implementation", "frontier", "top/one", "or", turn_of(loop), NOON)
     choice = choose_tier(
         POLICY, POLICY.agents["main"], loop, Classified("implementation", stage, ""), facts(memory=memory)
     )

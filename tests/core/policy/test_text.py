@@ -58,3 +58,8 @@ def test_material_in_the_middle_is_not_read() -> None:
 
 def test_evidence_holds_no_content() -> None:
     assert all("." in name and " " not in name for name in read_text("Refactor secret-project in main.py").signals)
+
+
+@pytest.mark.parametrize("text", ["yes" + " " * 1_000_000 + "x", "yes " * 40])
+def test_a_long_text_is_no_mere_reply(text: str) -> None:
+    assert not inherits(text)
