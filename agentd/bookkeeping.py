@@ -27,6 +27,7 @@ from agentd.gate.ports_operator import OperatorRefused
 from agentd.gate.relay import Relay
 from agentd.gate.settlement import Desk, Settlement
 from agentd.gate.spend import NS_PER_HOUR
+from agentd.steady import steady
 
 if TYPE_CHECKING:
     from agentd.daemon import House
@@ -88,10 +89,10 @@ class Bookkeeping:
 
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Run everything; whoever stops the daemon cancels it."""
-        started = [tasks.create_task(self.settlement.run(), name="settlement")]
+        started = [tasks.create_task(steady("settlement", self.settlement.run), name="settlement")]
         if not self._house.settings.simulate:  # the simulator's key is nobody's, and its list the shipped one
-            started.append(tasks.create_task(self.keys.run(), name="key-watch"))
-            started.append(tasks.create_task(self.lists.run(), name="list-watch"))
+            started.append(tasks.create_task(steady("the watch on keys", self.keys.run), name="key-watch"))
+            started.append(tasks.create_task(steady("the watch on lists", self.lists.run), name="list-watch"))
         return started
 
     def affairs(self) -> Affairs:

@@ -44,7 +44,7 @@ def parse_key(body: bytes) -> KeyFacts | None:
     """Read what the upstream says of a key; None if the bytes say nothing."""
     try:
         document = json.loads(body, parse_float=Decimal)
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         return None
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, dict):

@@ -102,3 +102,10 @@ def test_bytes_that_are_no_record_are_none(body: bytes) -> None:
 def test_a_record_must_be_an_object() -> None:
     assert parse_generation(b'{"data":[]}') is None
     assert parse_generation(b"[" * 100_000) is None
+
+
+@pytest.mark.parametrize("field", ["total_cost", "native_tokens_prompt"])
+@pytest.mark.parametrize("number", ["1e99999999999999999999", "1e-99999999999999999999"])
+def test_a_record_with_an_impossible_number_is_none(field: str, number: str) -> None:
+    body = json.dumps({"data": {**RECORD, field: 7_654_321}}).replace("7654321", number)
+    assert parse_generation(body.encode()) is None
