@@ -250,6 +250,13 @@ def test_the_reservation_is_the_worst_case() -> None:
     )  # 0.10 and 0.40 USD per million are 100 and 400 nano-dollars a token
 
 
+def test_material_is_reserved_for_what_it_can_hold() -> None:
+    """A picture or a document of a few compressed bytes is many tokens."""
+    plain = estimate_prompt(request(call()))
+    assert estimate_prompt(request(call(shape=Shape(images=2)))) >= plain + 2 * 3000
+    assert estimate_prompt(request(call(shape=Shape(documents=1)))) >= plain + 100 * 4600
+
+
 def budget(name: str, scope: s.Scope, **more: Any) -> s.Budget:
     return replace(s.Budget(name, "ops", scope, s.Window.DAY), **more)
 
