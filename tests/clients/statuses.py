@@ -1,4 +1,4 @@
-"""Every answer that agentd can give, each brought about by a real daemon, and what one client makes of it, in one cell of the table
+"""Every answer that agentd can give, each brought about by a real daemon, and what one client makes of it, as a cell of the table
 in docs/clients.md.
 """
 
@@ -80,7 +80,12 @@ def a_place() -> Iterator[Place]:
     with ExitStack() as stack:
         agents = _policy("\nagents:\n", ELSEWHERE)
         spent = _policy("window: day, limit: 10.00 }", "window: day, limit: 0.0001 }")
-        texts = {"good": agents, "halted": SHIPPED_POLICY, "spent": spent, "lost": SHIPPED_POLICY}
+        texts: dict[str, str | Path] = {
+            "good": agents,
+            "halted": SHIPPED_POLICY,
+            "spent": spent,
+            "lost": SHIPPED_POLICY,
+        }
         running = {name: stack.enter_context(_daemon(text)) for name, text in texts.items()}
         tokens = {name: codex.token(daemon) for name, daemon in running.items()}
         good, lost = running["good"], running["lost"]

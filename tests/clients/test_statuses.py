@@ -1,5 +1,5 @@
-"""Every answer that agentd can give, to every client that runs in seconds: how often it posts, whether its user is told what agentd
-said, and whether it works again afterwards. The table in docs/clients.md holds what was measured, and these tests hold it there.
+"""Every answer that agentd can give, to every client that runs in seconds: how often it posts, whether its user is told what
+agentd said, and whether it works again afterwards. docs/clients.md has the table of what was measured; these tests hold it.
 """
 
 from collections.abc import Callable, Iterator
