@@ -65,6 +65,13 @@ SHAPES = (
 """Those that make a client wait come first, so that others can use the time."""
 
 
+FINAL = ("DENY", "BUDGET", "INVALID", "TOO_LARGE", "UNKNOWN")
+"""Asking again helps with none of them."""
+
+MOST = {"claude-code": 3, "codex": 3, "nanobot": 4, "openclaw": 12}
+"""Posts of one turn, whatever happens, with the settings that `agentctl connect` writes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Doors of daemons, operators' sockets and tokens, by what they are for."""
@@ -122,6 +129,11 @@ def cell(counter: Counter, turn: Turn) -> str:
     statuses = "/".join(map(str, sorted(set(counter.statuses))))
     told = "told" if TOLD.search(turn.told) else "not told"
     return f"{statuses} x {len(counter.statuses)}, {told}{'' if turn.status else ', exit 0'}"
+
+
+def posts(said: str) -> int:
+    """How often a client posted, by a cell."""
+    return int(said.partition(" x ")[2].partition(",")[0])
 
 
 def documented(client: str) -> dict[str, str]:

@@ -1,12 +1,15 @@
 """OpenClaw, its gateway running as on a box, does its work through agentd with the configuration that `agentctl connect` writes.
 
 Between the two stands a counter, which also sends its calls to other doors: one gateway meets every answer that agentd can
-give, and is asked again after each, since it writes a provider off for minutes after some.
+give, and is asked again after each, since it writes a provider off for minutes after some; then a new one takes its place.
 """
 
 import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +17,7 @@ import pytest
 from clients import connecting, openclaw
 from clients.connecting import Way
 from clients.counter import Counter
-from clients.openclaw import Gateway
-from clients.statuses import SHAPES, WORKS, Place, Shape, a_place, cell, documented
+from clients.statuses import MOST, SHAPES, WORKS, Place, Shape, a_place, cell, documented, posts
 from harness.http import call
 
 pytestmark = [pytest.mark.clients, pytest.mark.slow]
@@ -25,13 +27,27 @@ ASKS = 3_000
 """How often the record is asked for what OpenClaw does in its own time: some minutes of asking."""
 
 
-@dataclass(frozen=True, slots=True)
 class Box:
     """A gateway, the counter that it talks to, and the daemons behind."""
 
-    gateway: Gateway
-    counter: Counter
-    place: Place
+    def __init__(self, place: Place, folder: Path) -> None:
+        """Nothing runs yet: see `begin`."""
+        self.place, self.counter = place, Counter(place.doors["good"]).begin()
+        self._folder, self._homes, self._running = folder, count(), ExitStack()
+        self.gateway: openclaw.Gateway
+
+    def begin(self) -> "Box":
+        """A new gateway in a new home, since a home keeps whom OpenClaw has written off."""
+        self._running.close()
+        way = Way(self.counter.url, self.place.tokens["main"], "auto")
+        home = connecting.home("openclaw", way, self._folder / str(next(self._homes)))
+        self.gateway = self._running.enter_context(openclaw.gateway(home))
+        return self
+
+    def end(self) -> None:
+        """Stop both."""
+        self._running.close()
+        self.counter.end()
 
     def aim(self, shape: Shape) -> None:
         """Bring an answer about."""
@@ -47,11 +63,11 @@ class Box:
 def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     openclaw.binary()
     with a_place() as place:
-        counter = Counter(place.doors["good"]).begin()
-        way = Way(counter.url, place.tokens["main"], "auto")
-        with openclaw.gateway(connecting.home("openclaw", way, tmp_path_factory.mktemp("openclaw"))) as gateway:
-            yield Box(gateway, counter, place)
-        counter.end()
+        made = Box(place, tmp_path_factory.mktemp("openclaw"))
+        try:
+            yield made.begin()
+        finally:
+            made.end()
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +121,14 @@ def test_what_it_makes_of_every_answer(box: Box, shape: Shape) -> None:
     turn = box.gateway.turn(shape.prompt, shape.name.replace(" ", "-"))
     found = cell(box.counter, turn)
     box.aim(Shape("none"))
-    again = box.gateway.turn(WORKS, "again")
-    assert again.said == "it works", f"locked out: {again.told}"
-    assert found == documented("openclaw")[shape.name]
+    if box.gateway.turn(WORKS, "again").said != "it works":
+        found += ", locked out"
+        box.begin()
+    said = documented("openclaw")[shape.name]
+    assert _without_number(found) == _without_number(said)
+    assert posts(found) <= (1 if posts(said) == 1 else MOST["openclaw"])
+
+
+def _without_number(said: str) -> str:
+    """A cell without the posts: OpenClaw tries again by the clock, so they differ by a few."""
+    return re.sub(r" x [0-9]+", "", said)
