@@ -182,9 +182,10 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
             admission = TcpDoor(Admission(refuser, house.tokens)) if listener.names else None
             app = agent_app(pipeline, admission) if listener.door == "agent" else operator_app(desk, peer_of)
             await door.start(listener.sock, app, listener.door, listener.names)
+        watch = _watch(house)
         background = [
-            tasks.create_task(_watch(house).run(), name="policy-watch"),
-            tasks.create_task(_reloads(house, ends.reload), name="reload"),
+            tasks.create_task(watch.run(), name="policy-watch"),
+            tasks.create_task(_reloads(house, watch, ends.reload), name="reload"),
             tasks.create_task(_pulse(house).run(), name="pulse"),
             tasks.create_task(_housekeeping(house), name="housekeeping"),
             *books.start(tasks),
@@ -296,32 +297,23 @@ def _key_names(policies: CurrentPolicy) -> list[str]:
 
 def _watch(house: House) -> PolicyWatch:
     async def on_text(text: str) -> None:
-        await _load(house, text)
+        """Put a version in force, with the keys that it names. What it raises is the watch's: it asks again, or says so."""
+        before = house.policies.current
+        await house.policies.load(text, house.settings.policy.name)
+        if house.policies.current is not before:
+            await house.keys.load(_key_names(house.policies))
 
     return PolicyWatch(house.settings.policy, on_text, house.policies.refuse)
 
 
-async def _load(house: House, found: str | PolicyRefused) -> None:
-    """Put what the file says in force, with the keys that it names; a refused file changes nothing and is recorded."""
-    before = house.policies.current
-    try:
-        if isinstance(found, PolicyRefused):
-            await house.policies.refuse(found)
-        else:
-            await house.policies.load(found, house.settings.policy.name)
-        if house.policies.current is not before:
-            await house.keys.load(_key_names(house.policies))
-    except (PolicyRefused, RecordUnavailable) as refused:
-        log.error("policy not loaded: %s", refused)
-
-
-async def _reloads(house: House, reload: asyncio.Event) -> None:
-    """SIGHUP: read the policy and the keys again."""
+async def _reloads(house: House, watch: PolicyWatch, reload: asyncio.Event) -> None:
+    """SIGHUP: look at the policy and the keys again."""
     while True:
         await reload.wait()
         reload.clear()
         house.notify(RELOADING="1")
-        await _load(house, await asyncio.to_thread(_policy_file, house.settings.policy))
+        watch.nudge()
+        await watch.look()
         await house.keys.load(_key_names(house.policies))
         house.notify(READY="1")
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -276,3 +277,29 @@ def test_a_hundred_random_partial_writes(daemon: daemons.Daemon) -> None:
 @pytest.mark.slow
 def test_a_thousand_random_partial_writes(daemon: daemons.Daemon) -> None:
     write_at_random(daemon, 1000)
+
+
+def test_a_version_that_could_not_be_recorded_is_taken_when_the_record_is_back(daemon: daemons.Daemon) -> None:
+    """Nobody has to touch the file again: it waits, as the log says."""
+    database, away = daemon.state / "ledger.db", daemon.state / "away.db"
+    waiting = version("while the record is away")
+    database.rename(away)
+    by_rename(daemon.policy, waiting)
+    ends, pause = monotonic() + PATIENCE_S, threading.Event()
+    while "the new policy waits" not in daemon.said():
+        assert monotonic() < ends, daemon.said()
+        pause.wait(LOOK_S)
+    away.rename(database)
+    in_force(daemon, waiting)
+
+
+def test_sighup_judges_a_refused_file_again(daemon: daemons.Daemon) -> None:
+    """What made it faulty may be mended elsewhere (a user was added), so the same text is read again."""
+    daemon.policy.write_text(TEXT.replace("tier: economy", "tier: econmy", 1))
+    faulty(daemon)
+    told = daemon.said().count("econmy")
+    daemon.process.send_signal(signal.SIGHUP)
+    ends, pause = monotonic() + PATIENCE_S, threading.Event()
+    while daemon.said().count("econmy") == told:
+        assert monotonic() < ends, daemon.said()
+        pause.wait(LOOK_S)

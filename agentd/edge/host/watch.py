@@ -240,8 +240,9 @@ class PolicyWatch:
             await asyncio.shield(asyncio.to_thread(self._end))
 
     def nudge(self) -> None:
-        """Look now, as after an event: for SIGHUP. To be called on the event loop."""
-        self._seen = None
+        """Look anew, as if nothing had been told: for SIGHUP, since what made a file faulty may lie elsewhere. To be called on
+        the event loop."""
+        self._seen = self._told = None
         self._wake.set()
 
     async def look(self) -> None:
