@@ -128,11 +128,6 @@ def _facts(ear: Ear, notes: Notes) -> ReplyFacts:
     )
 
 
-def _failed(notes: Notes, over: bool) -> bool:
-    """An error was told, or the bytes are over without an end mark."""
-    return notes.error is not None or (over and not notes.ended)
-
-
 def _object(data: bytes) -> dict[str, Any] | None:
     """A JSON object, read leniently, since only facts are taken from it; None if it is none."""
     try:
@@ -142,14 +137,12 @@ def _object(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-class StreamMachine:
-    """Fulfils `ReplyMachine` for server-sent events."""
+class _Machine:
+    """What both machines keep, and say of it."""
 
     def __init__(self, ear: Ear) -> None:
-        """Understand with the dialect's ear."""
         self._ear = ear
         self._notes = Notes()
-        self._blocks = Blocks()
         self._over = False
 
     @property
@@ -159,8 +152,17 @@ class StreamMachine:
 
     @property
     def failed(self) -> bool:
-        """See `ReplyMachine`."""
-        return _failed(self._notes, self._over)
+        """An error was told, or the bytes are over without an end mark."""
+        return self._notes.error is not None or (self._over and not self._notes.ended)
+
+
+class StreamMachine(_Machine):
+    """Fulfils `ReplyMachine` for server-sent events."""
+
+    def __init__(self, ear: Ear) -> None:
+        """Understand with the dialect's ear."""
+        super().__init__(ear)
+        self._blocks = Blocks()
 
     def feed(self, data: bytes) -> bytes:
         """See `ReplyMachine`."""
@@ -197,25 +199,13 @@ class StreamMachine:
         return forward and notes.error is None
 
 
-class WholeMachine:
+class WholeMachine(_Machine):
     """Fulfils `ReplyMachine` for one JSON body, which may have blank lines in front."""
 
     def __init__(self, ear: Ear) -> None:
         """Understand with the dialect's ear."""
-        self._ear = ear
-        self._notes = Notes()
+        super().__init__(ear)
         self._body = bytearray()
-        self._over = False
-
-    @property
-    def facts(self) -> ReplyFacts:
-        """See `ReplyMachine`."""
-        return _facts(self._ear, self._notes)
-
-    @property
-    def failed(self) -> bool:
-        """See `ReplyMachine`."""
-        return _failed(self._notes, self._over)
 
     def feed(self, data: bytes) -> bytes:
         """See `ReplyMachine`."""

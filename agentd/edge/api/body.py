@@ -44,10 +44,6 @@ class Bodies:
             if self._by_uid[body.uid] <= 0:
                 del self._by_uid[body.uid]
 
-    def held_by(self, uid: int) -> int:
-        """Bytes held for a uid."""
-        return self._by_uid[uid]
-
     def grow(self, uid: int, more: int) -> None:
         """Count more bytes. Raises `BodyRefused` above the bound."""
         self._by_uid[uid] += more
