@@ -15,17 +15,17 @@ from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
 from agentd.edge.enforce.accounts import UpstreamAccounts
 from agentd.edge.enforce.model import ModelUpstream
 from agentd.edge.host.catalogue import keep_snapshot
-from agentd.gate.affairs import Affairs, alarm_view
-from agentd.gate.alarms import Alarms
+from agentd.gate.books.affairs import Affairs, alarm_view
+from agentd.gate.books.alarms import Alarms
+from agentd.gate.books.keywatch import MANAGEMENT, MANAGES, KeyWatch
+from agentd.gate.books.keywatch import Desk as WatchDesk
+from agentd.gate.books.listwatch import Desk as ListDesk
+from agentd.gate.books.listwatch import ListWatch
+from agentd.gate.books.settlement import Desk, Settlement
 from agentd.gate.current import CurrentPolicy
-from agentd.gate.keywatch import MANAGEMENT, MANAGES, KeyWatch
-from agentd.gate.keywatch import Desk as WatchDesk
-from agentd.gate.listwatch import Desk as ListDesk
-from agentd.gate.listwatch import ListWatch
 from agentd.gate.ports import Endpoint
 from agentd.gate.ports_operator import OperatorRefused
 from agentd.gate.relay import Relay
-from agentd.gate.settlement import Desk, Settlement
 from agentd.gate.spend import NS_PER_HOUR
 from agentd.steady import steady
 

@@ -15,8 +15,8 @@ from agentd.core.policy.trial import described, judged_by, prices_of, run_tests
 from agentd.core.types.errors import Fault, PolicyRefused
 from agentd.core.types.verdicts import Allow, Deny
 from agentd.document import read_document
+from agentd.gate.books.listwatch import demands
 from agentd.gate.current import Held
-from agentd.gate.listwatch import demands
 from agentd.gate.ports_operator import Json, OperatorRefused
 from agentd.gate.state import State
 

@@ -51,13 +51,13 @@ from agentd.edge.ledger.anew import begin_anew
 from agentd.edge.ledger.ledger import Ledger
 from agentd.gate import ports
 from agentd.gate.admission import Admission
+from agentd.gate.books.outside import Outside
 from agentd.gate.current import CurrentPolicy
-from agentd.gate.desk import Desk
+from agentd.gate.desk.operator import OperatorDesk
+from agentd.gate.desk.rooms import Desk
 from agentd.gate.escalations import Escalations
 from agentd.gate.flight import Run
 from agentd.gate.halts import Halts
-from agentd.gate.operator import OperatorDesk
-from agentd.gate.outside import Outside
 from agentd.gate.pipeline import ModelPipeline, Way
 from agentd.gate.refusing import Refuser
 from agentd.gate.relay import Relay

@@ -19,10 +19,10 @@ from agentd.edge.host.clock import SystemClock
 from agentd.edge.host.limits import hardening
 from agentd.edge.host.pulse import Pulse
 from agentd.gate.current import CurrentPolicy
+from agentd.gate.desk.vitals import SocketVitals, UpstreamVitals, Vitals
 from agentd.gate.flight import Health
 from agentd.gate.relay import Relay
 from agentd.gate.spend import Spend
-from agentd.gate.vitals import SocketVitals, UpstreamVitals, Vitals
 from agentd.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The operator's desk as the operator's door sees it. `gate.operator.OperatorDesk` fulfils it; the door at
+"""The operator's desk as the operator's door sees it. `gate.desk.operator.OperatorDesk` fulfils it; the door at
 `edge/api/operator.py` knows nothing else, so that it needs neither the policy nor the pipeline.
 
 Every answer is plain JSON data. Every method may raise `OperatorRefused` (what was asked cannot be done, and why) and

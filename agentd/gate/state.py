@@ -11,9 +11,9 @@ from agentd.core.types.calls import Request
 from agentd.core.types.classes import Classified
 from agentd.core.types.verdicts import ModelLimits
 from agentd.gate import ports
+from agentd.gate.books.outside import Outside
 from agentd.gate.escalations import Escalations, Live
 from agentd.gate.halts import Halts
-from agentd.gate.outside import Outside
 from agentd.gate.sessions import Sessions
 from agentd.gate.spend import Account, Reservation, Spend
 

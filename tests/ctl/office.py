@@ -37,11 +37,11 @@ from agentd.edge.host.catalogue import load_catalogue
 from agentd.edge.host.tokens import mint_token
 from agentd.edge.ledger.ledger import Ledger
 from agentd.gate.current import CurrentPolicy
-from agentd.gate.desk import Desk
+from agentd.gate.desk.operator import OperatorDesk
+from agentd.gate.desk.rooms import Desk
 from agentd.gate.escalations import Escalations
 from agentd.gate.halts import Halts
 from agentd.gate.lines import decision_line, outcome_line
-from agentd.gate.operator import OperatorDesk
 from agentd.gate.ports import LineQuery
 from agentd.gate.sessions import Sessions
 from agentd.gate.spend import Spend

@@ -240,7 +240,7 @@ def test_the_fuller_of_money_and_calls_is_shown() -> None:
 
 
 def test_a_comparison_without_a_priced_model_is_said(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agentd.gate.operator.views.compared", lambda *_: None)
+    monkeypatch.setattr("agentd.gate.desk.operator.views.compared", lambda *_: None)
     result = office.ctl("spend", "--compare")
     assert result.code == Exit.OK
     assert "no model with a price" in result.err

@@ -10,7 +10,7 @@ import pytest
 
 from agentd.gate.ports_operator import HaltAsk
 from ctl.office import Office
-from gate.test_operator import OPERATOR
+from gate.desk.test_operator import OPERATOR
 
 COMMAND = [sys.executable, "-c", "from agentd.ctl.main import main; main()"]
 

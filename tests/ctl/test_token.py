@@ -7,7 +7,7 @@ from agentd.core.types.errors import RecordUnavailable
 from agentd.core.types.records import Kind
 from agentd.core.types.tokens import digest_of, id_of, is_token
 from agentd.ctl.exits import Exit
-from agentd.gate.operator_tokens import MAX_LIVE
+from agentd.gate.desk.tokens import MAX_LIVE
 from agentd.gate.ports import LineQuery
 from ctl.office import Office
 from harness import canary

@@ -18,6 +18,7 @@ SCRIPT = Path(walls.__file__)
 LAYERS = "daemon over edge over gate over core"
 PURE = "core is pure: no I/O, no clock, no chance, no logging, nothing asynchronous"
 GATE = "gate orders the steps and touches nothing: no sockets, files or databases"
+DESK = "a call's way and the books know nothing of the operator's desk"
 EDGE = "edge fulfils gate.ports and knows neither the policy nor the pipeline"
 APART = "the four rooms of the edge do not know each other"
 
@@ -43,6 +44,8 @@ SABOTAGES: list[tuple[str, str, str]] = [
     *[(GATE, "agentd/gate/ports.py", f"import {name}") for name in ("socket", "sqlite3", "pathlib", "aiohttp", "subprocess")],
     ("agentd.gate may not import click", "agentd/gate/ports.py", "import click"),
     ("agentd.gate may not import agentd.document", "agentd/gate/ports.py", "import agentd.document"),
+    (DESK, "agentd/gate/relay.py", "import agentd.gate.desk.views"),
+    (DESK, "agentd/gate/books/alarms.py", "import agentd.gate.desk.vitals"),
     # edge
     (EDGE, "agentd/edge/host/clock.py", "import agentd.core.policy.schema"),
     (EDGE, "agentd/edge/ledger/__init__.py", "from agentd.core.policy import schema"),
@@ -113,7 +116,7 @@ def test_the_wall_falls(index: int, copy: Path) -> None:
 
 def test_every_contract_has_its_sabotage() -> None:
     contracts = tomllib.loads((REPO / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    assert {contract["name"] for contract in contracts} == {LAYERS, PURE, GATE, EDGE, APART}
+    assert {contract["name"] for contract in contracts} == {LAYERS, PURE, GATE, DESK, EDGE, APART}
 
 
 def test_every_room_has_its_sabotage() -> None:

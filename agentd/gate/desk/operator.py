@@ -19,13 +19,13 @@ from agentd.core.types.callers import Peer
 from agentd.core.types.errors import PolicyRefused, RecordUnavailable
 from agentd.core.types.records import Kind
 from agentd.core.types.verdicts import Answer
-from agentd.gate import doctor, names, views
 from agentd.gate.acts import Act, act_line
-from agentd.gate.cures import fault_view
-from agentd.gate.desk import Desk
-from agentd.gate.follow import Follow
-from agentd.gate.operator_keys import KeyDesk
-from agentd.gate.operator_tokens import TokenDesk
+from agentd.gate.desk import doctor, names, views
+from agentd.gate.desk.cures import fault_view
+from agentd.gate.desk.follow import Follow
+from agentd.gate.desk.keys import KeyDesk
+from agentd.gate.desk.rooms import Desk
+from agentd.gate.desk.tokens import TokenDesk
 from agentd.gate.ports import LineQuery
 from agentd.gate.ports_operator import HaltAsk, Json, OperatorRefused, SpendAsk
 

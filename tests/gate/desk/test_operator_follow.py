@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-import agentd.gate.follow as follow_module
-from agentd.gate.follow import Follow
+import agentd.gate.desk.follow as follow_module
+from agentd.gate.desk.follow import Follow
+from agentd.gate.desk.views import ALL_KINDS, NARROW_KINDS, awaits_outcome, kinds_of, merged, wanted
 from agentd.gate.ports import LineQuery
-from agentd.gate.views import ALL_KINDS, NARROW_KINDS, awaits_outcome, kinds_of, merged, wanted
 
 Line = dict[str, Any]
 

@@ -10,9 +10,9 @@ from agentd.core.accounting.market import digest_of
 from agentd.core.accounting.price import Price
 from agentd.core.policy.schema import Policy
 from agentd.core.types.records import Kind
-from agentd.gate.alarms import Alarms
-from agentd.gate.listwatch import AGAIN_S, DAY_S, Desk, ListWatch
-from agentd.gate.outside import Outside
+from agentd.gate.books.alarms import Alarms
+from agentd.gate.books.listwatch import AGAIN_S, DAY_S, Desk, ListWatch
+from agentd.gate.books.outside import Outside
 from builders import policy
 from gate.owing import ENDPOINT, Accounts, unreachable
 from gate.way import Clock, Record

@@ -9,8 +9,8 @@ import pytest
 
 from agentd.core.types.errors import RecordUnavailable
 from agentd.core.types.records import Kind
-from agentd.gate.alarms import Alarms
-from agentd.gate.settlement import DAY_S, TRY_AT_S, Desk, Settlement
+from agentd.gate.books.alarms import Alarms
+from agentd.gate.books.settlement import DAY_S, TRY_AT_S, Desk, Settlement
 from builders import NOON
 from gate.owing import ENDPOINT, Accounts, Reader, record_of, row_of, unreachable
 from gate.way import WAIT, Box, play, read, stream

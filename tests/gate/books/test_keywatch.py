@@ -7,9 +7,9 @@ from typing import Any
 from agentd.core.types.errors import RecordUnavailable
 from agentd.core.types.records import Kind
 from agentd.core.types.verdicts import Answer
-from agentd.gate.alarms import Alarms
-from agentd.gate.keywatch import LOOK_S, PROBE_S, Desk, KeyWatch
-from agentd.gate.outside import Outside
+from agentd.gate.books.alarms import Alarms
+from agentd.gate.books.keywatch import LOOK_S, PROBE_S, Desk, KeyWatch
+from agentd.gate.books.outside import Outside
 from agentd.gate.ports import Endpoint
 from gate.owing import ENDPOINT, Accounts, unreachable
 from gate.way import Clock, Record

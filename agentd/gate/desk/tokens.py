@@ -11,7 +11,7 @@ from agentd.core.types.records import Kind, Line
 from agentd.core.types.tokens import digest_of, id_of
 from agentd.core.types.verdicts import Answer
 from agentd.gate.acts import Act, act_line
-from agentd.gate.desk import Desk
+from agentd.gate.desk.rooms import Desk
 from agentd.gate.ports_operator import Json, OperatorRefused
 from agentd.gate.tokens import Standing, Token
 

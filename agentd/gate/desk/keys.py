@@ -8,7 +8,7 @@ from agentd.core.types.errors import KeyUnavailable
 from agentd.core.types.records import Kind
 from agentd.core.types.verdicts import Answer
 from agentd.gate.acts import Act, act_line
-from agentd.gate.desk import Desk
+from agentd.gate.desk.rooms import Desk
 from agentd.gate.ports_operator import Json, OperatorRefused
 
 KEY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")

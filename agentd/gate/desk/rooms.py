@@ -7,12 +7,12 @@ from typing import Protocol
 from agentd.core.accounting.price import Price
 from agentd.core.policy.schema import Policy
 from agentd.core.types.errors import PolicyRefused
-from agentd.gate.affairs import Affairs, nothing_known
+from agentd.gate.books.affairs import Affairs, nothing_known
+from agentd.gate.desk.vitals import Vitals
 from agentd.gate.halts import Halts
 from agentd.gate.ports import Clock, Keys, Ledger, RecordReader
 from agentd.gate.ports_operator import Json
 from agentd.gate.tokens import Tokens
-from agentd.gate.vitals import Vitals
 
 
 async def _unasked(_name: str, _value: str) -> None:

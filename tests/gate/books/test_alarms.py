@@ -3,7 +3,7 @@
 import asyncio
 
 from agentd.core.types.records import Kind
-from agentd.gate.alarms import MAX_STANDING, Alarm, Alarms
+from agentd.gate.books.alarms import MAX_STANDING, Alarm, Alarms
 from gate.way import Clock, Record
 
 DRIFT = Alarm("key.drift", "or", "the bill drifts", "look")

@@ -12,10 +12,10 @@ from agentd.core.policy.facts import Halt
 from agentd.core.policy.schema import Policy
 from agentd.core.types.errors import PolicyRefused
 from agentd.core.types.money import format_usd
-from agentd.gate.affairs import Affairs, nothing_known
-from agentd.gate.cures import policy_cure, policy_file
+from agentd.gate.books.affairs import Affairs, nothing_known
+from agentd.gate.desk.cures import policy_cure, policy_file
+from agentd.gate.desk.vitals import SocketVitals, UpstreamVitals, Vitals
 from agentd.gate.tokens import Misuse
-from agentd.gate.vitals import SocketVitals, UpstreamVitals, Vitals
 
 State = Literal["ok", "warn", "bad"]
 

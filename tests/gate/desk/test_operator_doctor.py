@@ -8,9 +8,18 @@ import pytest
 
 from agentd.core.policy.facts import Halt
 from agentd.core.types.errors import Fault, PolicyRefused
-from agentd.gate import doctor
-from agentd.gate.cures import fault_view
-from agentd.gate.doctor import DISK_BAD, DISK_WARN, EXPIRY_WARN_DAYS, LAG_WARN_MS, QUESTIONS, Check, Patient, examine
+from agentd.gate.desk import doctor
+from agentd.gate.desk.cures import fault_view
+from agentd.gate.desk.doctor import (
+    DISK_BAD,
+    DISK_WARN,
+    EXPIRY_WARN_DAYS,
+    LAG_WARN_MS,
+    QUESTIONS,
+    Check,
+    Patient,
+    examine,
+)
 from agentd.gate.tokens import Misuse
 from builders import NOON, policy
 

@@ -16,9 +16,9 @@ from agentd.core.accounting.keyfacts import KeyFacts, drift, parse_key
 from agentd.core.accounting.times import NS_PER_S, rfc3339, window_start
 from agentd.core.types.errors import KeyUnavailable, RecordUnavailable, UpstreamFailed
 from agentd.core.types.verdicts import Answer, Deny, Reason
-from agentd.gate.affairs import KeyView
-from agentd.gate.alarms import Alarm, Alarms
-from agentd.gate.outside import Outside
+from agentd.gate.books.affairs import KeyView
+from agentd.gate.books.alarms import Alarm, Alarms
+from agentd.gate.books.outside import Outside
 from agentd.gate.ports import Clock, Endpoint
 from agentd.gate.ports_accounts import Accounts
 

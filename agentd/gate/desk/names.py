@@ -8,7 +8,7 @@ from agentd.core.policy.match import match_agent
 from agentd.core.policy.schema import Policy
 from agentd.core.types.callers import Peer
 from agentd.core.types.verdicts import Answer
-from agentd.gate.desk import Desk
+from agentd.gate.desk.rooms import Desk
 from agentd.gate.ports import LineQuery
 from agentd.gate.ports_operator import OperatorRefused
 

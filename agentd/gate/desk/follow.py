@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from agentd.core.types.records import Kind
-from agentd.gate import views
+from agentd.gate.desk import views
 from agentd.gate.ports import LineQuery, RecordReader
 from agentd.gate.ports_operator import MAX_ROWS, Json
 

@@ -3,11 +3,11 @@ known, and is not shown as good."""
 
 from typing import TypedDict
 
-from agentd.gate.alarms import Standing
+from agentd.gate.books.alarms import Standing
 
 
 class AlarmView(TypedDict):
-    """An alarm that stands: see `gate.alarms`."""
+    """An alarm that stands: see `gate.books.alarms`."""
 
     code: str
     about: str
@@ -34,7 +34,7 @@ class Affairs(TypedDict, total=False):
 
     alarms: list[AlarmView]
     upstream_keys: list[KeyView]
-    unsettled: dict[str, int]  # see `gate.settlement.Settlement.summary`
+    unsettled: dict[str, int]  # see `gate.books.settlement.Settlement.summary`
 
 
 def alarm_view(standing: Standing) -> AlarmView:

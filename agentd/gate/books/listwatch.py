@@ -20,8 +20,8 @@ from agentd.core.accounting.price import Price
 from agentd.core.accounting.private import parse_private
 from agentd.core.policy.schema import Policy, UpstreamKind
 from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
-from agentd.gate.alarms import Alarm, Alarms
-from agentd.gate.outside import Outside
+from agentd.gate.books.alarms import Alarm, Alarms
+from agentd.gate.books.outside import Outside
 from agentd.gate.ports import Endpoint
 from agentd.gate.ports_accounts import Accounts
 

@@ -18,7 +18,7 @@ from agentd.core.accounting.times import NS_PER_S, from_rfc3339, rfc3339
 from agentd.core.types.errors import KeyUnavailable, RecordUnavailable, UpstreamFailed
 from agentd.core.types.receipts import CostSource, Outcome, Usage
 from agentd.core.types.records import Kind, Line
-from agentd.gate.alarms import Alarm, Alarms
+from agentd.gate.books.alarms import Alarm, Alarms
 from agentd.gate.flight import Run
 from agentd.gate.ports import Clock, Endpoint, Ledger
 from agentd.gate.ports_accounts import Accounts, OwedReader
