@@ -1,5 +1,6 @@
 """The messages of chat completions: their outline, and the removal of what another model signed."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from agentd.core.dialects import splice
@@ -7,7 +8,7 @@ from agentd.core.dialects.parts import doors_in
 from agentd.core.dialects.splice import Written
 from agentd.core.dialects.tools import inside_messages
 from agentd.core.dialects.turns import Outline, Role, Turn, messages_of, parts_of
-from agentd.core.types.calls import Dialect
+from agentd.core.types.calls import Dialect, Smuggled
 
 ROLES = {
     "system": Role.SYSTEM,
@@ -18,27 +19,44 @@ ROLES = {
     "function": Role.TOOL,
 }
 
+_ROLES = frozenset(ROLES)
 _STATE = "reasoning_details"
+_PLAIN = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+"""Members of a message in which nothing else can hide: one with more is looked through."""
 
 
 def outline(fields: dict[str, Any]) -> Outline:
     """The conversation of a body. Raises `Unreadable`."""
     result = Outline()
-    for place, message in enumerate(messages_of(fields, frozenset(ROLES))):
-        where = f"messages[{place}]"
+    for place, message in enumerate(messages_of(fields, _ROLES)):
         turn = Turn(ROLES[message["role"]])
         turn.results = turn.role is Role.TOOL
-        result.found.extend(inside_messages(Dialect.CHAT, message, where))
-        for index, part in enumerate(parts_of(message.get("content"), f"{where}.content")):
-            _take(turn, part)
-            result.found.extend(doors_in(Dialect.CHAT, part, f"{where}.content[{index}]"))
-        if message.get("images") is not None:  # beside the content, as answers with pictures have them
-            material = {"type": "images", "images": message["images"]}
-            result.found.extend(doors_in(Dialect.CHAT, material, f"{where}"))
-        turn.calls.extend(_calls(message.get("tool_calls")))
-        turn.state = _signed(message.get("reasoning_details"))
+        content = message.get("content")
+        if isinstance(content, str):  # nearly all of them, and text hides nothing
+            turn.say(content)
+        elif content is not None:
+            result.found.extend(_parts(turn, content, f"messages[{place}]"))
+        if not message.keys() <= _PLAIN:
+            result.found.extend(_beside(message, f"messages[{place}]"))
+            turn.state = _signed(message.get(_STATE))
+        if "tool_calls" in message:
+            turn.calls.extend(_calls(message["tool_calls"]))
         result.turns.append(turn)
     return result
+
+
+def _parts(turn: Turn, content: object, where: str) -> Iterator[Smuggled]:
+    """Take content in parts into its turn; what hides in them comes back."""
+    for index, part in enumerate(parts_of(content, f"{where}.content")):
+        _take(turn, part)
+        yield from doors_in(Dialect.CHAT, part, f"{where}.content[{index}]")
+
+
+def _beside(message: dict[str, Any], where: str) -> Iterator[Smuggled]:
+    """What hides beside the content: tools, and pictures as answers have them."""
+    yield from inside_messages(Dialect.CHAT, message, where)
+    if message.get("images") is not None:
+        yield from doors_in(Dialect.CHAT, {"type": "images", "images": message["images"]}, where)
 
 
 def _take(turn: Turn, part: dict[str, Any]) -> None:

@@ -128,7 +128,8 @@ def messages_of(fields: dict[str, Any], roles: frozenset[str]) -> list[dict[str,
     for place, message in enumerate(messages):
         if not isinstance(message, dict):
             raise unreadable(f"messages[{place}]", "must be an object")
-        if not isinstance(role := message.get("role"), str) or role not in roles:
+        role = message.get("role")
+        if not isinstance(role, str) or role not in roles:
             raise unreadable(f"messages[{place}].role", f"must be one of {', '.join(sorted(roles))}")
     return messages
 

@@ -117,10 +117,14 @@ TITLE: Final = re.compile(
 def peel(text: str) -> str:
     """The text without any client's wrappers, stripped. Empty if a client wrote all of it."""
     for block in BLOCKS:
-        text = _without(text, block)
+        if block.start in text:
+            text = _without(text, block)
     text = text.strip()
     for _ in HEADS:
-        text = _behind_heads(text)
+        rest = _behind_heads(text)
+        if rest == text:
+            break
+        text = rest
     return _before(text, TAILS)
 
 
@@ -150,8 +154,6 @@ def _known(text: str) -> str | None:
 
 def _without(text: str, block: Block) -> str:
     """The text with every such block taken out. A start mark without its end is the person's own unless open-ended."""
-    if block.start not in text:
-        return text
     kept: list[str] = []
     place = 0
     while (start := text.find(block.start, place)) >= 0:
