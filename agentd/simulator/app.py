@@ -16,7 +16,7 @@ from agentd.simulator.books import Books, record_of
 from agentd.simulator.chat import Chat, compact
 from agentd.simulator.config import SimulatorConfig
 from agentd.simulator.engine import Engine
-from agentd.simulator.listing import endpoints_of, find, key_record, model_list, model_record, zdr_list
+from agentd.simulator.listing import PAGE, endpoints_of, find, key_record, model_list, model_record, zdr_list
 from agentd.simulator.messages import Messages
 from agentd.simulator.problems import TYPE_OF_STATUS, of_type, unavailable
 from agentd.simulator.responses import Responses
@@ -112,7 +112,12 @@ async def _infer(request: web.Request) -> web.StreamResponse:
 
 
 async def _models(request: web.Request) -> web.Response:
-    return _json(model_list(request.app[ENGINE].config))
+    """A page of the list."""
+    try:
+        offset, limit = int(request.query.get("offset", 0)), int(request.query.get("limit", PAGE))
+    except ValueError:
+        raise web.HTTPBadRequest(reason="offset and limit must be whole numbers") from None
+    return _json(model_list(request.app[ENGINE].config, max(0, offset), max(1, limit)))
 
 
 async def _model(request: web.Request) -> web.Response:

@@ -39,9 +39,18 @@ class Entry:
     @property
     def list_cost(self) -> Nusd:
         """What the tokens cost by the price list."""
+        return self._listed(self.tally.completion)
+
+    @property
+    def prompt_cost(self) -> Nusd:
+        """The part of it that the prompt makes."""
+        return self._listed(0)
+
+    def _listed(self, completion: int) -> Nusd:
+        """See `list_cost`, for an answer of so many tokens."""
         usage = Usage(
             self.tally.prompt,
-            self.tally.completion,
+            completion,
             self.tally.cached,
             self.tally.written,
             self.tally.reasoning,

@@ -97,9 +97,8 @@ class Chat:
 
     def error(self, problem: Problem, generation: str | None) -> Json:
         """The body of an error before the first byte."""
-        error: Json = {"message": problem.message}
+        error: Json = {"message": problem.message, "code": problem.status if problem.code is None else problem.code}
         if problem.availability is None:
-            error["code"] = problem.status if problem.code is None else problem.code
             if problem.metadata:
                 error["metadata"] = dict(problem.metadata)
         else:
@@ -174,19 +173,23 @@ def usage_of(answer: Answer) -> Json:
             "audio_tokens": 0,
         },
         "completion_tokens_details": {"reasoning_tokens": tally.reasoning},
-        **cost_of_answer(answer),
+        **cost_of_answer(answer, "prompt", "completions"),
     }
 
 
-def cost_of_answer(answer: Answer) -> Json:
-    """The fields about money, which all APIs share."""
+def cost_of_answer(answer: Answer, prompt: str, completion: str) -> Json:
+    """The fields about money, which all APIs share but for what they call the two parts: `prompt` and `completion`."""
     byok = "byok" in answer.quirks
     return {
         "cost": None
         if "usage-null-cost" in answer.quirks
         else usd(int(answer.cost * BYOK_FEE) if byok else answer.cost),
         "is_byok": byok,
-        "cost_details": {"upstream_inference_cost": usd(answer.cost) if byok else None},
+        "cost_details": {
+            "upstream_inference_cost": usd(answer.cost) if byok else None,
+            f"upstream_inference_{prompt}_cost": usd(answer.prompt_cost),
+            f"upstream_inference_{completion}_cost": usd(answer.cost - answer.prompt_cost),
+        },
     }
 
 

@@ -133,6 +133,7 @@ def _answer(entry: Entry, plan: Plan, metadata: Json | None) -> Answer:
         finish=plan.finish,
         tally=entry.tally,
         cost=entry.list_cost if entry.billed else 0,
+        prompt_cost=entry.prompt_cost if entry.billed else 0,
         quirks=QUIRKS & {split(fault)[0] for fault in plan.faults},
         metadata=metadata,
     )

@@ -12,6 +12,9 @@ from agentd.simulator.words import Json
 ROUTER: Final = "openrouter/auto"
 """A model that is a router: it is listed with prices of -1, which nobody may take for prices."""
 
+PAGE: Final = 500
+"""Models of one page of the list where none is asked for."""
+
 ROUTING_SUFFIXES: Final = frozenset({"nitro", "floor", "online", "exacto"})
 
 PARAMETERS: Final = (
@@ -25,12 +28,14 @@ def listed(config: SimulatorConfig) -> dict[str, ModelEntry]:
     return {name: entry for name, entry in config.catalogue.entries.items() if name not in config.vanished}
 
 
-def model_list(config: SimulatorConfig) -> Json:
-    """GET /models."""
+def model_list(config: SimulatorConfig, offset: int = 0, limit: int = PAGE) -> Json:
+    """GET /models: the page of so many models from a place on."""
     data = [model_record(name, entry) for name, entry in listed(config).items()]
     router = ModelEntry(2_000_000, 32_000, "Auto Router", 0, ("text",), {"prompt": "-1", "completion": "-1"})
     data.append(model_record(ROUTER, router))
-    return {"data": data, "links": {"next": None}, "total_count": len(data)}
+    after = offset + limit
+    following = f"/api/v1/models?offset={after}&limit={limit}" if after < len(data) else None
+    return {"data": data[offset:after], "links": {"next": following}, "total_count": len(data)}
 
 
 def model_record(name: str, entry: ModelEntry) -> Json:

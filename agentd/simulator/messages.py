@@ -131,7 +131,7 @@ def usage_of(answer: Answer) -> Json:
         "output_tokens": tally.completion,
         "service_tier": "standard",
         "speed": "standard",
-        **cost_of_answer(answer),
+        **cost_of_answer(answer, "prompt", "completions"),
     }
 
 

@@ -64,7 +64,7 @@ def usage_of(answer: Answer) -> Json:
     """The usage object. Here `input_tokens` includes what was read from the cache."""
     tally = answer.tally
     zero = "zero-usage" in answer.quirks
-    cost: Json = {"cost": 0, "is_byok": False} if zero else cost_of_answer(answer)
+    cost: Json = {"cost": 0, "is_byok": False} if zero else cost_of_answer(answer, "input", "output")
     return {
         "input_tokens": 0 if zero else tally.prompt,
         "input_tokens_details": {
@@ -85,12 +85,15 @@ def _response(answer: Answer, status: str) -> Json:
         "id": answer.generation,
         "object": "response",
         "created_at": answer.created,
+        "completed_at": answer.created if status == "completed" else None,
         "status": status,
         "model": answer.model,
         "output": [] if begun else _output(answer),
         "error": None,
         "incomplete_details": {"reason": "max_output_tokens"} if status == "incomplete" else None,
         "instructions": None,
+        "frequency_penalty": None,
+        "presence_penalty": None,
         "metadata": {},
         "parallel_tool_calls": True,
         "service_tier": "interstellar" if "unknown-fields" in answer.quirks else "default",

@@ -133,6 +133,7 @@ class Answer:
     finish: str = "stop"  # stop | tool_calls | length | error
     tally: Tally = Tally()
     cost: Nusd = 0
+    prompt_cost: Nusd = 0  # the prompt's part of it
     quirks: frozenset[str] = frozenset()  # names of faults that change a good answer
     metadata: Json | None = None  # openrouter_metadata, where it was asked for
 

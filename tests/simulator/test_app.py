@@ -62,6 +62,25 @@ def test_the_model_list_has_every_price_and_a_trap(tmp_path: Path) -> None:
     hosted(tmp_path, talk, vanished=frozenset({DEAR}))
 
 
+def test_the_model_list_comes_in_pages(tmp_path: Path) -> None:
+    async def talk(session: aiohttp.ClientSession, app: web.Application) -> None:
+        whole = (await read(session, "/api/v1/models"))[1]
+        assert whole["links"]["next"] is None
+        paged: list[str] = []
+        target: str | None = "/api/v1/models?limit=9"
+        while target is not None:
+            _, page = await read(session, target)
+            assert page["total_count"] == whole["total_count"]
+            assert 0 < len(page["data"]) <= 9
+            paged += [model["id"] for model in page["data"]]
+            target = page["links"]["next"]
+        assert paged == [model["id"] for model in whole["data"]]
+        assert (await read(session, f"/api/v1/models?offset={len(paged)}"))[1]["data"] == []
+        assert (await read(session, "/api/v1/models?limit=many"))[0] == 400
+
+    hosted(tmp_path, talk)
+
+
 def test_single_models_and_endpoints(tmp_path: Path) -> None:
     async def talk(session: aiohttp.ClientSession, app: web.Application) -> None:
         status, body = await read(session, f"/api/v1/model/{CHEAP}")

@@ -89,8 +89,7 @@ def test_every_availability(code: str) -> None:
     problem = refused("chat", asked(f"[[sim:fault availability:{code}]]"))
     body = GRAMMARS["chat"].error(problem, None)["error"]
     assert body["availability"]["code"] == code
-    assert body["http_status"] == problem.status
-    assert "code" not in body
+    assert body["http_status"] == body["code"] == problem.status
     assert (body["availability"]["retryable"]) == (problem.status in (429, 503))
     assert bool(problem.headers) == body["availability"]["retryable"]
 
@@ -330,6 +329,20 @@ def test_cost_is_the_price_list() -> None:
     found = usage(made, "chat", asked("[[sim:long 100]]", DEAR))
     price = CATALOGUE.prices[DEAR]
     assert found["cost"] * 10**9 == cost_of(price, Usage(found["prompt_tokens"], 100), Hands().now_ns)
+
+
+@pytest.mark.parametrize(
+    ("api", "prompt", "completion"),
+    [("chat", "prompt", "completions"), ("messages", "prompt", "completions"), ("responses", "input", "output")],
+)
+def test_the_parts_of_a_cost_make_the_whole(api: str, prompt: str, completion: str) -> None:
+    body = asked("[[sim:long 100]]", DEAR, max_tokens=200)
+    if api == "responses":
+        body["input"] = body.pop("messages")
+    found = usage(engine(), api, body)
+    parts = [found["cost_details"][f"upstream_inference_{part}_cost"] for part in (prompt, completion)]
+    assert all(part > 0 for part in parts)
+    assert sum(parts) == pytest.approx(found["cost"])
 
 
 def test_byok_bills_the_fee_and_shows_the_rest() -> None:
