@@ -34,6 +34,7 @@ from agentd.gate.flight import (
     generation_of,
     stopped_of,
 )
+from agentd.gate.following import Pieces, finished, noise_of
 from agentd.gate.spend import Spend
 
 CLOSED_ALREADY = "record.not_open"
@@ -145,7 +146,7 @@ class Relay:
                 self.feed(flight, chunk)
                 if flight.machine.failed:
                     break  # nothing that could still come would make it an answer
-            body = flight.machine.finish()
+            body = await finished(flight.machine)
         except UpstreamFailed as error:
             broken = error
         except BaseException:  # the caller went away: recorded, then as before
@@ -160,10 +161,14 @@ class Relay:
         return ports.Answer(200, (("Content-Type", "application/json"), *headers), body)
 
     def feed(self, flight: Flight, chunk: bytes) -> bytes:
-        """Let the machine read a chunk; what may be passed on comes back."""
+        """Let the machine read a piece; what may be passed on comes back. Raises `UpstreamFailed` when it is noise."""
         before = self._clock.mono_ns()
         out = flight.machine.feed(chunk)
-        flight.busy_ns += self._clock.mono_ns() - before
+        now = self._clock.mono_ns()
+        flight.busy_ns += now - before
+        noise = noise_of(flight.machine, now - flight.dispatched_ns)
+        if noise is not None:
+            raise noise
         return out
 
     async def close(self, flight: Flight, ending: Ending, error: AgentdError | None = None) -> None:
@@ -268,7 +273,7 @@ class _Stream(AsyncIterator[bytes]):
     def __init__(self, relay: Relay, flight: Flight, chunks: AsyncIterator[bytes]) -> None:
         self._relay = relay
         self._flight = flight
-        self._chunks = chunks
+        self._chunks = Pieces(chunks)
         self._held = b""
         self._broken: UpstreamFailed | None = None
         self._over = False  # the upstream says no more
@@ -304,12 +309,11 @@ class _Stream(AsyncIterator[bytes]):
         try:
             async with asyncio.timeout(AFTER_ERROR_S if self._flight.machine.failed else None):
                 chunk = await anext(self._chunks)
+            return self._relay.feed(self._flight, chunk)
         except UpstreamFailed as error:
             self._broken = error
         except (StopAsyncIteration, TimeoutError):
             pass
-        else:
-            return self._relay.feed(self._flight, chunk)
         self._over = True
         return self._flight.machine.finish()
 

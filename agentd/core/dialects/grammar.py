@@ -70,6 +70,14 @@ class ReplyMachine(Protocol):
         """The reply told of an error, cannot be followed, or (after `finish`) was cut: nothing more of it is forwarded, and
         the agent is to be told in agentd's own words (`stream_error`, or `refusal` where no byte went out)."""
 
+    @property
+    def quiet(self) -> int:
+        """Bytes of a stream so far that said nothing: comments, blank lines, events without data."""
+
+    @property
+    def held(self) -> int:
+        """Bytes of a whole body so far, which `finish` reads at once; 0 for a stream."""
+
     def feed(self, data: bytes) -> bytes:
         """Bytes to forward now: whole events of a stream; nothing of a whole body, which is judged at its end."""
 

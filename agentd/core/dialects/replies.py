@@ -6,13 +6,13 @@ error text is never forwarded: it can name accounts and prompts. After an error 
 the usage it may bring.
 """
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from agentd.core.dialects.grammar import ReplyFacts
-from agentd.core.dialects.sse import Blocks, event_of, is_whole
+from agentd.core.dialects.lenient import object_of, too_many_values
+from agentd.core.dialects.sse import Blocks, event_of, is_quiet, is_whole, too_many_lines
 from agentd.core.dialects.usage import merge
 from agentd.core.types.receipts import Ending, Usage
 
@@ -27,6 +27,9 @@ NAME_CHARS: Final = 128
 
 DONE: Final = b"[DONE]"
 """End mark of chat, tolerated in messages."""
+
+EMPTY: Final = b"{}"
+"""Data that say nothing."""
 
 _CODE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -128,22 +131,15 @@ def _facts(ear: Ear, notes: Notes) -> ReplyFacts:
     )
 
 
-def _object(data: bytes) -> dict[str, Any] | None:
-    """A JSON object, read leniently, since only facts are taken from it; None if it is none."""
-    try:
-        value = json.loads(data.decode("utf-8", "replace"))
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 class _Machine:
-    """What both machines keep, and say of it."""
+    """What both machines keep, and say of it. `quiet`, `held`: see `ReplyMachine`."""
 
     def __init__(self, ear: Ear) -> None:
         self._ear = ear
         self._notes = Notes()
         self._over = False
+        self.quiet = 0
+        self.held = 0
 
     @property
     def facts(self) -> ReplyFacts:
@@ -178,25 +174,42 @@ class StreamMachine(_Machine):
         rest = self._blocks.rest()
         if is_whole(rest):
             return rest if self._heard(rest) else b""
+        if too_many_lines(rest):
+            return b""
         data = event_of(rest).data
-        if data is None or (data != DONE and _object(data) is None):
+        if data is None or too_many_values(data) or (data != DONE and object_of(data) is None):
             return b""
         return rest.rstrip(b"\r\n") + b"\n\n" if self._heard(rest) else b""
 
     def _heard(self, block: bytes) -> bool:
         """Note what a block says; whether to forward it."""
-        event = event_of(block)
         notes = self._notes
+        if is_quiet(block):
+            self.quiet += len(block)
+            return notes.error is None
+        if too_many_lines(block):
+            notes.failed("event_too_large")
+            return False
+        event = event_of(block)
         forward = True
         if event.data == DONE:
             self._ear.end_mark(notes)
         elif event.data:
-            said = _object(event.data)
-            if said is None:
-                notes.failed("unreadable_event")
-            else:
-                forward = self._ear.event(event.name, said, notes)
+            forward = self._told(event.name, event.data)
+        if not event.data or event.data == EMPTY:
+            self.quiet += len(block)
         return forward and notes.error is None
+
+    def _told(self, name: str, data: bytes) -> bool:
+        """Note what an event's data say; whether they are for the agent too."""
+        if too_many_values(data):
+            self._notes.failed("too_many_values")
+            return False
+        said = object_of(data)
+        if said is None:
+            self._notes.failed("unreadable_event")
+            return False
+        return self._ear.event(name, said, self._notes)
 
 
 class WholeMachine(_Machine):
@@ -211,6 +224,7 @@ class WholeMachine(_Machine):
         """See `ReplyMachine`."""
         if not self._notes.error:
             self._body += data
+        self.held = len(self._body)
         if len(self._body) > MAX_BODY_BYTES:
             self._body.clear()
             self._notes.failed("body_too_large")
@@ -221,9 +235,13 @@ class WholeMachine(_Machine):
         self._over = True
         if self._notes.error:
             return b""
-        said = _object(bytes(self._body))
+        body = bytes(self._body)
+        if too_many_values(body):
+            self._notes.failed("too_many_values")
+            return b""
+        said = object_of(body)
         if said is not None:
             self._ear.body(said, self._notes)
             if not self._notes.ended:
                 self._notes.failed("no_answer")
-        return bytes(self._body) if said is not None and not self.failed else b""
+        return body if said is not None and not self.failed else b""

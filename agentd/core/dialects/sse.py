@@ -3,6 +3,9 @@
 Lines end in LF, CRLF or CR; an event ends at a blank line; reads may be split anywhere, inside a character, between CR and
 LF. A block is one event with its end, as raw bytes: what is forwarded is blocks, so nothing is ever injected into half an
 event. A CR at the very end of what was read may be half of a CRLF, so it waits for the next byte.
+
+Upstreams keep a connection alive with comments and blank lines. A run of them is one block, found in one step: a hostile
+stream of nothing else must not cost more than its bytes.
 """
 
 import re
@@ -12,7 +15,16 @@ from typing import Final
 MAX_EVENT_BYTES: Final = 8 << 20
 """8 MiB. The largest real event is a picture of some MiB; an endless one would fill the memory."""
 
+MAX_EVENT_LINES: Final = 10_000
+"""Lines of one event, which are read one by one. Real events have two or three."""
+
 _END: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n|\Z))")
+_RUN: Final = re.compile(
+    rb"(?:(?::[^\r\n]*+(?:\r\n|\n|\r(?!\n|\Z)))*+(?:\r\n|\n|\r(?!\n|\Z)))++"
+)  # comments, if any, and a blank line; again and again
+_QUIET: Final = re.compile(
+    rb"(?:(?::[^\r\n]*+(?:\r\n|\n|\r))*+(?:\r\n|\n|\r))++"
+)  # the same, where nothing is behind it
 _LAST_END: Final = re.compile(rb"(?:\r\n|\n|\r)\r\Z")
 _LONGEST_END: Final = 4  # CR LF CR LF: how far back a new read can complete an end
 _BOM: Final = b"\xef\xbb\xbf"
@@ -27,7 +39,10 @@ class Event:
 
 
 class Blocks:
-    """Cuts a stream into blocks. `overflow` is set for good when one grows beyond `MAX_EVENT_BYTES`."""
+    """Cuts a stream into blocks. `overflow` is set for good when one grows beyond `MAX_EVENT_BYTES`.
+
+    A run of comments and blank lines is one block as far as it was read, so how it is cut depends on the reads.
+    """
 
     def __init__(self) -> None:
         self.overflow = False
@@ -42,8 +57,10 @@ class Blocks:
         blocks: list[bytes] = []
         start = 0
         while (end := _END.search(self._pending, max(start, self._searched))) is not None:
-            blocks.append(bytes(self._pending[start : end.end()]))
-            start = self._searched = end.end()
+            run = _RUN.match(self._pending, start)
+            stop = end.end() if run is None else max(end.end(), run.end())
+            blocks.append(bytes(self._pending[start:stop]))
+            start = self._searched = stop
             if len(blocks[-1]) > MAX_EVENT_BYTES:
                 blocks.pop()
                 self.overflow = True
@@ -63,6 +80,16 @@ class Blocks:
 def is_whole(rest: bytes) -> bool:
     """Whether what is left at the end of the bytes is a block after all: its last CR waited for a byte that never came."""
     return _LAST_END.search(rest) is not None
+
+
+def is_quiet(block: bytes) -> bool:
+    """Whether it is comments and blank lines alone."""
+    return block[:1] in (b":", b"\n", b"\r") and _QUIET.fullmatch(block) is not None
+
+
+def too_many_lines(block: bytes) -> bool:
+    """Whether it has more lines than any event. Where lines end in two bytes half as many are enough."""
+    return len(block) > MAX_EVENT_LINES and block.count(b"\n") + block.count(b"\r") > MAX_EVENT_LINES
 
 
 def event_of(block: bytes) -> Event:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentd.core.dialects import grammar, replies, sse
+from agentd.core.dialects import grammar, lenient, replies, sse
 from agentd.core.dialects.grammar import ReplyFacts
 from agentd.core.types.calls import Dialect
 from agentd.core.types.receipts import Ending
@@ -102,6 +102,45 @@ def test_an_endless_event_ends_the_stream(monkeypatch: pytest.MonkeyPatch, step:
     stream = HELLO + b"data: " + b"x" * 20_000 + b"\n\n" + DONE
     out, facts, failed = run(machine(C), [stream[at : at + step] for at in range(0, len(stream), step)])
     assert (out, facts.ending, facts.error, failed) == (HELLO, Ending.ERROR, "event_too_large", True)
+
+
+@pytest.mark.parametrize("end", [b"\n\n", b""])
+@pytest.mark.parametrize("line", [b"data: \n", b"x\n", b"data: \r", b": \nx\r\n"])
+def test_an_event_of_very_many_lines_is_not_read(line: bytes, end: bytes) -> None:
+    many = HELLO + line * (sse.MAX_EVENT_LINES + 1)
+    out, facts, failed = run(machine(C), [many + end])
+    assert (out, failed) == (HELLO, True)
+    assert facts.error == ("event_too_large" if end else None)
+
+
+MANY = [b"[]," * lenient.MAX_BRACKETS, b"{}," * lenient.MAX_BRACKETS, b"1," * (lenient.MAX_COMMAS + 1)]
+
+
+@pytest.mark.parametrize("values", MANY)
+def test_very_many_values_are_not_read(values: bytes) -> None:
+    said = b'{"choices":[' + values + b"{}]}"
+    for reader, raw, before in (
+        (machine(C), HELLO + b"data: " + said + b"\n\n", HELLO),
+        (machine(C, False), said, b""),
+    ):
+        out, facts, failed = run(reader, [raw])
+        assert (out, facts.error, failed) == (before, "too_many_values", True)
+    assert run(machine(C), [HELLO + b"data: " + said])[0] == HELLO
+
+
+@pytest.mark.parametrize("silent", [b"\n\n", COMMENT, b"id: 7\n\n", b"event: x\n\n", b"data:\n\n", b"data: {}\n\n"])
+@pytest.mark.parametrize("dialect", list(Dialect))
+def test_what_says_nothing_is_passed_on_and_counted(dialect: Dialect, silent: bytes) -> None:
+    reader = machine(dialect)
+    assert reader.feed(silent * 100 + b"d") == silent * 100
+    assert reader.quiet == 100 * len(silent)
+    assert not reader.failed
+
+
+def test_what_says_something_is_not_counted() -> None:
+    reader = machine(C)
+    run(reader, [HELLO, *TOOL, METER, DONE])
+    assert (reader.quiet, reader.held) == (0, 0)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\n\n", json.dumps(ANSWER).encode()[:-5], b"<html>", b"[" * 100_000])
@@ -256,7 +295,7 @@ def test_forwarded_bytes_are_whole_events_out_of_what_came(case: tuple[Dialect, 
     ends = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r", b"\r\n\n", b"\n\r\n", b"\r\n\r", b"\r\r\n")
     for part in split(stream, places):
         out = reader.feed(part)
-        assert not out or out.endswith(ends)
+        assert not out.strip(b"\r\n") or out.endswith(ends)
         assert out in stream or not out
     out = reader.finish()
     assert not out or out.endswith(ends)

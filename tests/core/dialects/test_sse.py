@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.core.dialects import sse
-from agentd.core.dialects.sse import Blocks, Event, event_of
+from agentd.core.dialects.sse import Blocks, Event, event_of, is_quiet
 
 ENDS = [b"\n", b"\r\n", b"\r"]
 
@@ -23,6 +23,12 @@ def read(chunks: list[bytes]) -> tuple[list[bytes], bytes]:
     return out, blocks.rest()
 
 
+def joined(blocks: list[bytes]) -> list[bytes]:
+    """The same with neighbouring quiet blocks as one: how a run is cut depends on the reads."""
+    runs = itertools.groupby(blocks, is_quiet)
+    return [block for quiet, run in runs for block in ([b"".join(run)] if quiet else run)]
+
+
 LINES = st.lists(
     st.sampled_from(
         [b"data: a", b"data:b", b": comment", b"event: x", b"data: \xf0\x9f\x98\x80", b"id: 1", b"", b"data"]
@@ -34,10 +40,26 @@ LINES = st.lists(
 @given(st.lists(st.tuples(LINES, st.sampled_from(ENDS)), max_size=4), st.lists(st.integers(0, 400), max_size=30))
 def test_any_split_gives_the_same_blocks(groups: list[tuple[list[bytes], bytes]], places: list[int]) -> None:
     stream = b"".join(line + end for lines, end in groups for line in lines)
-    whole = read([stream])
-    assert read(cut(stream, places)) == whole
-    assert read([bytes([byte]) for byte in stream]) == whole
-    assert b"".join(whole[0]) + whole[1] == stream
+    whole, rest = read([stream])
+    for chunks in (cut(stream, places), [bytes([byte]) for byte in stream]):
+        blocks, left = read(chunks)
+        assert (joined(blocks), left) == (joined(whole), rest)
+    assert b"".join(whole) + rest == stream
+    assert all(not is_quiet(block) or event_of(block) == Event("", None) for block in whole)
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("line", [b"", b":", b": OPENROUTER PROCESSING"])
+def test_a_run_of_what_says_nothing_is_one_block(line: bytes, end: bytes) -> None:
+    run = (line + end + end) * 10_000
+    blocks, rest = read([b"data: 1" + end + end + run + b"data: 2" + end + end + b"x"])
+    assert [len(block) for block in blocks] == [len(b"data: 1" + 2 * end), len(run), len(b"data: 2" + 2 * end)]
+    assert (rest, is_quiet(blocks[1])) == (b"x", True)
+
+
+@pytest.mark.parametrize("block", [b"data:\n\n", b"\ndata: x\n\n", b":\nid\n\n", b": x", b""])
+def test_what_is_more_or_less_than_a_run_is_no_run(block: bytes) -> None:
+    assert not is_quiet(block)
 
 
 @pytest.mark.parametrize("end", ENDS)
