@@ -32,7 +32,7 @@ class Record:
         self.kept: dict[str, str] = {}
         self.news = asyncio.Condition()
 
-    async def append(self, line: Line) -> Receipt:
+    async def append(self, line: Line, *, linger: bool = False) -> Receipt:
         self.lines.append(line)
         async with self.news:
             self.news.notify_all()

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from agentd.core.accounting.price import Price, cost_of, countable
 from agentd.core.dialects.grammar import ReplyFacts, ReplyMachine
-from agentd.core.policy.facts import Memory
 from agentd.core.types.calls import Request
 from agentd.core.types.errors import AgentdError, KeyUnavailable, UpstreamFailed
 from agentd.core.types.receipts import CostSource, Ending, Permit, Receipt
@@ -39,7 +38,6 @@ class Run:
     permit: Permit
     money: Reservation
     price: Price
-    before: Memory | None  # what the session was given by the call before
     started_ns: int
 
 

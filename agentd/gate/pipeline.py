@@ -18,6 +18,7 @@ from agentd.core.dialects import betas, grammar
 from agentd.core.dialects.grammar import Rewrite
 from agentd.core.policy.classify import classify
 from agentd.core.policy.decide import decide
+from agentd.core.policy.facts import Memory
 from agentd.core.policy.match import match_agent
 from agentd.core.policy.schema import Agent, Upstream, UpstreamKind
 from agentd.core.types.callers import Caller, Peer
@@ -90,7 +91,6 @@ class ModelPipeline:
             return await self._refuser.unreadable(arrival.peer, arrival.dialect, unreadable)
         asked = self._identified(arrival, held, agent, call, started_ns)
         failures: list[Failure] = []
-        await self._way.relay.settled()
         while True:
             answer = await self._attempt(asked, failures)
             if isinstance(answer, ports.Answer):
@@ -102,32 +102,38 @@ class ModelPipeline:
             asked = again
 
     async def _attempt(self, asked: _Asked, failures: Sequence[Failure]) -> ports.Answer | Failure:
-        """Decide, claim, record; then send what was permitted."""
+        """Decide, claim, record; then send what was permitted. What is to be sent is put together while the disk works."""
         request, held, state = asked.request, asked.held, self._way.state
         without = frozenset(failure.model for failure in failures if failure.retryable)
         facts = state.facts(held.policy, request, asked.classified, without)
         verdict = decide(held.policy, request, asked.classified, facts)
         line = lines.decision_line(held.policy, held.digest, request, asked.classified, verdict)
-        more = {"catalogue": state.outside.catalogue} if state.outside.catalogue else {}
-        if failures:
-            more["after"] = failures[-1].receipt.decision
-        line = lines.with_detail(line, more)
+        line = lines.with_detail(line, self._beside(failures))
         if not isinstance(verdict, Allow):
             deny = Deny(verdict.reason) if isinstance(verdict, Allow | Ask) else verdict
             return await self._refuser.recorded(asked.arrival.dialect, line, deny)
         claim = state.claim(request, asked.classified, verdict.limits)
+        durable = self._refuser.ledger.append(line)
+        before = state.sessions.recall(request.session, request.at_ns)
+        dispatch = self._dispatch(asked, verdict.limits, before)
         try:
-            receipt = await self._refuser.ledger.append(line)
+            receipt = await durable
         except RecordUnavailable as gone:
             state.give_back(claim)
             return self._refuser.unrecorded(asked.arrival.dialect, gone)
         except asyncio.CancelledError:  # the caller went away; nothing was sent
             state.give_back(claim)
             raise
-        before = state.remember(request, asked.classified, verdict.limits, claim.grant)
+        state.remember(request, asked.classified, verdict.limits, claim.grant)
         price = facts.prices[verdict.limits.model]
-        run = Run(request, Permit(verdict, receipt), claim.money, price, before, asked.started_ns)
-        return await self._way.relay.run(run, self._dispatch(asked, run))
+        run = Run(request, Permit(verdict, receipt), claim.money, price, asked.started_ns)
+        return await self._way.relay.run(run, dispatch)
+
+    def _beside(self, failures: Sequence[Failure]) -> dict[str, Any]:
+        """What a decision's line says beside the decision: which list of prices it used, and which attempt went before."""
+        catalogue = self._way.state.outside.catalogue
+        more: dict[str, Any] = {"catalogue": catalogue} if catalogue else {}
+        return {**more, "after": failures[-1].receipt.decision} if failures else more
 
     async def _read(self, arrival: ports.Arrival) -> ModelCall:
         read = grammar(arrival.dialect).read
@@ -147,20 +153,18 @@ class ModelPipeline:
         memory = self._way.state.sessions.recall(request.session, request.at_ns)
         return classify(held.policy, agent, request.call, request.hints, memory)
 
-    def _dispatch(self, asked: _Asked, run: Run) -> ports.Dispatch:
+    def _dispatch(self, asked: _Asked, limits: ModelLimits, before: Memory | None) -> ports.Dispatch:
         """The body with what was permitted in the place of what was asked, and where it goes."""
-        limits = run.permit.allow.limits
         upstream = asked.held.policy.upstreams[limits.upstream]
         call = asked.request.call
-        body = grammar(call.dialect).rewrite(call, self._rewrite(asked.request, run, upstream))
+        body = grammar(call.dialect).rewrite(call, self._rewrite(asked.request, limits, upstream, before))
         endpoint = ports.Endpoint(upstream.name, upstream.kind.value, upstream.url, upstream.key)
         flags = betas.passing(asked.arrival.beta, first_party=_first_party(limits))
         version = betas.version(asked.arrival.version)
         return ports.Dispatch(endpoint, call.dialect, body, call.stream, flags, version)
 
-    def _rewrite(self, request: Request, run: Run, upstream: Upstream) -> Rewrite:
-        limits = run.permit.allow.limits
-        switched = run.before is not None and run.before.model != limits.model
+    def _rewrite(self, request: Request, limits: ModelLimits, upstream: Upstream, before: Memory | None) -> Rewrite:
+        switched = before is not None and before.model != limits.model
         return Rewrite(
             model=limits.model,
             max_output=limits.max_output,
@@ -172,6 +176,7 @@ class ModelPipeline:
             user=opaque(self._way.secret, request.caller.agent or ""),
             foreign_state=switched and request.call.shape.provider_state,
             first_party=_first_party(limits),
+            clamps=limits.clamps,
         )
 
     def _failed(self, asked: _Asked, failure: Failure) -> ports.Answer:

@@ -25,8 +25,9 @@ class Clock(Protocol):
 class Ledger(Protocol):
     """The record."""
 
-    async def append(self, line: Line) -> Receipt:
-        """Return when the line is durable and chained. Raises `RecordUnavailable`; then nothing may happen."""
+    def append(self, line: Line, *, linger: bool = False) -> Awaitable[Receipt]:
+        """Queue a line, at once; its receipt comes when it is durable and chained. Awaiting it raises `RecordUnavailable`; then
+        nothing may happen. `linger`: nobody waits for it, so it may be written together with the next."""
 
     async def keep_policy(self, digest: str, text: str) -> None:
         """Keep a policy version whole, by the SHA-256 of its text, durable before it is used. Raises `RecordUnavailable`."""

@@ -3,21 +3,22 @@
 A stream is answered once it has bytes to pass on: what fails before them is refused in words of its dialect, or goes to another
 model, like a call that is not streamed.
 
-An outcome that cannot be written (full disk) is tried again until it can: the effect has happened, so its answer is not
-withheld; the reservation stays until the line stands. Closing runs in a task of its own, so that a client that goes away
-cannot interrupt it. A good answer does not wait for that task either: its outcome is queued before the agent can have read
-the answer, and if agentd dies in between, the next start closes the line as unknown, as for any call that was cut. The next
-decision does wait for it (`settled`), so that money is counted in the order in which answers were given.
+Money is settled in the step in which an answer is over, and the line of its outcome is queued in the same step: so the
+next decision counts what it cost, and in the record, too, its line stands behind that. An outcome that cannot be written (full
+disk) is tried again until it can: the effect has happened, so its answer is not withheld, and the reservation holds again
+until the line stands. Closing runs in a task of its own, so that a client that goes away cannot interrupt it. A good answer does
+not wait for that task either, and its line may be written together with the next decision's; if agentd dies in between, the
+next start closes the call as unknown, as any call that was cut.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
 
 from agentd.core.accounting.times import rfc3339
 from agentd.core.dialects import grammar
 from agentd.core.types.errors import AgentdError, KeyUnavailable, RecordUnavailable, UpstreamFailed
-from agentd.core.types.receipts import Ending, Outcome
+from agentd.core.types.receipts import Ending, Outcome, Receipt
 from agentd.core.types.records import Line
 from agentd.core.types.verdicts import Deny, Reason
 from agentd.gate import lines, ports
@@ -67,7 +68,6 @@ class Relay:
         self.upstreams: dict[str, Health] = {}
         self.on_unsettled: Callable[[Run, Outcome], None] = lambda _run, _outcome: None
         self.on_exhausted: Callable[[str], None] = lambda _upstream: None
-        self._closing: asyncio.Task[None] | None = None
         self._late: set[asyncio.Task[None]] = set()
         self._ending = False
 
@@ -157,7 +157,7 @@ class Relay:
             await self.close(flight, flight.cut or ending_of(failed), failed)
             return failure_of(flight.run, failed)
         flight.seen = 200
-        self.begin_close(flight, Ending.DONE)
+        self.close_soon(flight)
         return ports.Answer(200, (("Content-Type", "application/json"), *headers), body)
 
     def feed(self, flight: Flight, chunk: bytes) -> bytes:
@@ -174,56 +174,57 @@ class Relay:
     async def close(self, flight: Flight, ending: Ending, error: AgentdError | None = None) -> None:
         """End a call once: connection, money, line. Runs to its end whatever happens to the caller."""
         if not flight.closed:
-            await asyncio.shield(self.begin_close(flight, ending, error))
+            await asyncio.shield(self._begin_close(flight, self._over(flight, ending, error)))
 
-    def begin_close(self, flight: Flight, ending: Ending, error: AgentdError | None = None) -> "asyncio.Task[None]":
-        """End a call that is not closed, in a task of its own, and do not wait for it."""
+    def close_soon(self, flight: Flight) -> None:
+        """End a call that went well; nobody waits for it."""
+        if not flight.closed:
+            self._begin_close(flight, self._over(flight, Ending.DONE), linger=True)
+
+    def _over(self, flight: Flight, ending: Ending, error: AgentdError | None = None) -> Outcome:
+        """Settle what a call used, now; says what is to be written of it."""
         flight.closed = True
         self._note_health(flight.run, ending, error)
-        name = f"close-{flight.run.permit.receipt.seq}"
-        self._closing = self._tasks.create_task(self._close(flight, ending, error), name=name)
-        return self._closing
+        outcome = self._outcome(flight, ending, error, self._clock.mono_ns())
+        self._spend.settle(flight.run.money, outcome.cost, _tokens(outcome))
+        return outcome
 
-    async def settled(self) -> None:
-        """Return when the calls that were answered before are closed, or cannot be written now: so the next decision counts
-        what they cost and not what was held for them. The record keeps the order, so the newest is the last."""
-        if self._closing is not None and not self._closing.done():
-            await asyncio.wait((self._closing,))
+    def _begin_close(self, flight: Flight, outcome: Outcome, *, linger: bool = False) -> "asyncio.Task[None]":
+        run = flight.run
+        line = lines.outcome_line(run.request, run.permit, outcome, self._clock.wall_ns())
+        queued = self._ledger.append(line, linger=linger)
+        name = f"close-{run.permit.receipt.seq}"
+        return self._tasks.create_task(self._close(_Closing(flight, outcome, line), queued), name=name)
 
-    async def _close(self, flight: Flight, ending: Ending, error: AgentdError | None) -> None:
+    async def _close(self, closing: "_Closing", queued: Awaitable[Receipt]) -> None:
+        flight = closing.flight
         if flight.reply is not None:
             await flight.opened.__aexit__(None, None, None)
-        now = self._clock.mono_ns()
-        run = flight.run
-        outcome = self._outcome(flight, ending, error, now)
-        line = lines.outcome_line(run.request, run.permit, outcome, self._clock.wall_ns())
-        if not await self._try(line):
-            self._write_later(flight, line, outcome)
+        if await self._written(queued, closing.line):
+            self._closed(closing)
             return
-        self._settle(flight, outcome)
+        self._spend.reopen(flight.run.money, closing.outcome.cost, _tokens(closing.outcome))
+        if not self._ending:
+            name = f"outcome-{flight.run.permit.receipt.seq}"
+            task = self._tasks.create_task(self._until_written(closing), name=name)
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
 
-    def _write_later(self, flight: Flight, line: Line, outcome: Outcome) -> None:
-        if self._ending:
-            return
-        name = f"outcome-{flight.run.permit.receipt.seq}"
-        task = self._tasks.create_task(self._until_written(flight, line, outcome), name=name)
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
-
-    async def _until_written(self, flight: Flight, line: Line, outcome: Outcome) -> None:
+    async def _until_written(self, closing: "_Closing") -> None:
         while True:
             await asyncio.sleep(RETRY_OUTCOME_S)
-            if await self._try(line):
-                return self._settle(flight, outcome)
+            if await self._written(self._ledger.append(closing.line), closing.line):
+                self._spend.settle(closing.flight.run.money, closing.outcome.cost, _tokens(closing.outcome))
+                return self._closed(closing)
 
-    async def _try(self, line: Line) -> bool:
+    async def _written(self, queued: Awaitable[Receipt], line: Line) -> bool:
+        """Whether an outcome that was queued stands in the record."""
         try:
-            await self._ledger.append(line)
+            await queued
         except RecordUnavailable as gone:
-            if (
-                gone.code == UNWRITABLE and line.detail
-            ):  # no waiting heals that: what an upstream said goes, the sums stay
-                return await self._try(replace(line, model=None, provider=None, detail=None))
+            if gone.code == UNWRITABLE and line.detail:  # no waiting heals that: what an upstream said goes, the sums stay
+                less = replace(line, model=None, provider=None, detail=None)
+                return await self._written(self._ledger.append(less), less)
             return gone.code == CLOSED_ALREADY
         return True
 
@@ -239,12 +240,10 @@ class Relay:
         if isinstance(error, UpstreamFailed) and error.exhausted:
             self.on_exhausted(name)
 
-    def _settle(self, flight: Flight, outcome: Outcome) -> None:
-        usage = outcome.usage
-        self._spend.settle(flight.run.money, outcome.cost, (usage.prompt or 0) + (usage.completion or 0))
-        self._flights.pop(flight.run.permit.receipt.seq, None)
-        if outcome.cost is None:
-            self.on_unsettled(flight.run, outcome)
+    def _closed(self, closing: "_Closing") -> None:
+        self._flights.pop(closing.flight.run.permit.receipt.seq, None)
+        if closing.outcome.cost is None:
+            self.on_unsettled(closing.flight.run, closing.outcome)
 
     def _outcome(self, flight: Flight, ending: Ending, error: AgentdError | None, now_ns: int) -> Outcome:
         run = flight.run
@@ -265,6 +264,19 @@ class Relay:
             tool_calls=facts.tool_calls,
             recipients=facts.recipients,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Closing:
+    """A call that is over, what came of it, and the line that says so."""
+
+    flight: Flight
+    outcome: Outcome
+    line: Line
+
+
+def _tokens(outcome: Outcome) -> int:
+    return (outcome.usage.prompt or 0) + (outcome.usage.completion or 0)
 
 
 class _Stream(AsyncIterator[bytes]):
@@ -321,11 +333,10 @@ class _Stream(AsyncIterator[bytes]):
         """Close the line of an answer that is over; returns what the agent has to be told."""
         self._ended = True
         failed = failed_of(self._flight, self._broken)
-        ending = self._flight.cut or (Ending.DONE if failed is None else ending_of(failed))
-        if failed is not None:
-            await self._relay.close(self._flight, ending, failed)
-        elif not self._flight.closed:
-            self._relay.begin_close(self._flight, ending)
+        if failed is None:
+            self._relay.close_soon(self._flight)
+        else:
+            await self._relay.close(self._flight, self._flight.cut or ending_of(failed), failed)
         return failed
 
     def _excuse(self, error: UpstreamFailed) -> bytes:

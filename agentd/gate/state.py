@@ -1,10 +1,10 @@
 """What the gate itself remembers, as one decision sees it and as one call changes it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from agentd.core.accounting.price import Price
-from agentd.core.policy.facts import Facts, Memory
+from agentd.core.policy.facts import Facts, Memory, Used
 from agentd.core.policy.model import turn_of
 from agentd.core.policy.schema import Policy
 from agentd.core.types.calls import Request
@@ -43,25 +43,26 @@ class State:
         self, policy: Policy, request: Request, classified: Classified | None, without: frozenset[str] = frozenset()
     ) -> Facts:
         """The box as it is now, for one decision. A caller that nobody knows has no history."""
-        at, agent = request.at_ns, request.caller.agent
-        box = Facts(
+        at, agent, session = request.at_ns, request.caller.agent, request.session
+        used: Mapping[tuple[str, str], Used] = {}
+        memory, grant = None, None
+        if classified is not None and agent is not None:
+            used = self.spend.used(policy, Account(agent, classified.name, "", session), at)
+            memory = self.sessions.recall(session, at)
+            grants = self.escalations.find(agent, session, at)
+            grant = next((grant for grant in grants if grant.class_name == classified.name), None)
+        return Facts(
             at_ns=at,
             prices=self.prices(policy),
+            used=used,
+            memory=memory,
+            grant=grant,
             halts=self.halts.active(),
             without=without,
             keys=frozenset(self.keys.names()),
             simulated=self.simulated,
             shut=self.outside.shut,
             models=self.outside.models,
-        )
-        if classified is None or agent is None:
-            return box
-        grants = self.escalations.find(agent, request.session, at)
-        return replace(
-            box,
-            used=self.spend.used(policy, Account(agent, classified.name, "", request.session), at),
-            memory=self.sessions.recall(request.session, at),
-            grant=next((grant for grant in grants if grant.class_name == classified.name), None),
         )
 
     def claim(self, request: Request, classified: Classified, limits: ModelLimits) -> Claim:

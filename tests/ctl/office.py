@@ -243,7 +243,10 @@ class Office:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(WAIT_S)
 
     def append(self, line: Line) -> Receipt:
-        receipt: Receipt = self.do(self.ledger.append(line))
+        async def appended() -> Receipt:
+            return await self.ledger.append(line)
+
+        receipt: Receipt = self.do(appended())
         return receipt
 
     def decide(self, **given: Any) -> tuple[int, Callable[..., int]]:

@@ -33,7 +33,7 @@ class Record:
     order: list[str] = field(default_factory=list)
     broken: bool = False
 
-    async def append(self, line: Line) -> Receipt:
+    async def append(self, line: Line, *, linger: bool = False) -> Receipt:
         self._check()
         self.lines.append(line)
         self.order.append(f"line {line.code}")

@@ -27,7 +27,7 @@ class ListLedger:
         self.full = False
         self.before: Any = None
 
-    async def append(self, line: Line) -> Receipt:
+    async def append(self, line: Line, *, linger: bool = False) -> Receipt:
         if self.before:
             self.before()
         await asyncio.sleep(0)

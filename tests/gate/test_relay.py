@@ -206,7 +206,7 @@ def test_an_upstreams_health_is_its_last_calls() -> None:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-def test_a_good_answer_does_not_wait_for_its_outcome_but_the_next_decision_does(streamed: bool) -> None:
+def test_a_good_answer_waits_for_no_line_and_the_next_decision_counts_its_cost(streamed: bool) -> None:
     async def scene(box: Box) -> None:
         box.upstream.scripts = [stream() if streamed else [whole()], [whole()]]
         asked = {
@@ -217,29 +217,27 @@ def test_a_good_answer_does_not_wait_for_its_outcome_but_the_next_decision_does(
         }
         arrival = ports.Arrival(PEER, Dialect.CHAT, json.dumps(asked).encode(), SESSION)
         first = await box.gate.govern(arrival)
+        box.record.hold = asyncio.Event()
         if streamed:
             await read(first)
-        box.record.hold = asyncio.Event()
         assert box.record.of(Kind.OUTCOME) == []
-        assert box.spent() == box.record.lines[0].reserved_nusd, "what is not written is not settled"
-        async with asyncio.TaskGroup() as group:
-            second = group.create_task(box.gate.govern(arrival))
-            await asyncio.sleep(0)
-            assert not second.done()
-            box.record.hold.set()
+        assert box.spent() == 1_000_000 != box.record.lines[0].reserved_nusd, "what an answer cost is known with its end"
+        box.record.hold.set()
+        await box.gate.govern(arrival)
         assert box.journal[:4] == ["decision:allow", "send:small/one", "outcome:done", "decision:allow"]
+        assert box.record.lingered == ["outcome"], "written together with the decision behind it"
 
     play(scene)
 
 
-def test_an_outcome_that_cannot_be_written_holds_up_no_decision() -> None:
+def test_a_decision_does_not_wait_for_an_outcome_that_cannot_be_written() -> None:
     async def scene(box: Box) -> None:
         answer = await box.gate.govern(ports.Arrival(PEER, Dialect.CHAT, ASKED, SESSION))
         assert answer.status == 200
         box.record.broken = True
-        refused = await box.gate.govern(ports.Arrival(PEER, Dialect.CHAT, ASKED, SESSION))
+        refused = await box.ask()
         assert error_of(refused)["code"] == "record.disk_full"
-        assert box.spent() == box.record.lines[0].reserved_nusd
+        assert box.record.of(Kind.OUTCOME) == []
         assert box.relay.let_go() == 1
 
     play(scene)
@@ -249,14 +247,14 @@ def test_an_outcome_that_no_line_can_hold_is_written_with_less() -> None:
     async def scene(box: Box) -> None:
         append = box.record.append
 
-        async def picky(line: Line) -> Receipt:
+        async def picky(line: Line, *, linger: bool = False) -> Receipt:
             if line.kind is Kind.OUTCOME and line.detail:
                 raise RecordUnavailable("record.unwritable", "the line is too long")
             return await append(line)
 
         box.record.append = picky  # type: ignore[method-assign]
         await box.ask()
-        await box.relay.settled()
+        await box.rest()
         assert box.record.lines[1].cost_nusd == 1_000_000
         assert box.relay.in_flight == 0
 

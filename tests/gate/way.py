@@ -85,14 +85,19 @@ class Record:
     lines: list[Line] = field(default_factory=list)
     broken: bool = False
     hold: asyncio.Event | None = None
+    lingered: list[str] = field(default_factory=list)
 
-    async def append(self, line: Line) -> Receipt:
+    def append(self, line: Line, *, linger: bool = False) -> asyncio.Task[Receipt]:
+        return asyncio.get_running_loop().create_task(self._append(line, linger))
+
+    async def _append(self, line: Line, linger: bool) -> Receipt:
         if self.hold is not None:
             await self.hold.wait()
         await asyncio.sleep(0)
         if self.broken:
             raise RecordUnavailable("record.disk_full", "the disk is full")
         self.lines.append(line)
+        self.lingered += [line.kind.value] if linger else []
         self.journal.append(f"{line.kind.value}:{line.verdict or line.status}")
         return Receipt(len(self.lines), "00")
 
@@ -128,6 +133,9 @@ class Reply:
 SESSION = Hints(session="x")
 
 WAIT = object()
+
+CLOSING_TURNS = 10
+"""Turns of the loop in which this world, where nothing really waits, closes a call that was answered."""
 """In a script: silence until somebody cuts."""
 
 
@@ -223,8 +231,13 @@ class Box:
         answer = await self.gate.govern(
             ports.Arrival(peer, Dialect.CHAT, body if body is not None else json.dumps(asked).encode(), hints)
         )
-        await self.relay.settled()
+        await self.rest()
         return answer
+
+    async def rest(self) -> None:
+        """Let what was answered be closed."""
+        for _ in range(CLOSING_TURNS):
+            await asyncio.sleep(0)
 
     def spent(self) -> int:
         """What the box has used today, reservations included."""

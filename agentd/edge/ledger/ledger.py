@@ -2,11 +2,16 @@
 
 All that blocks happens on the writer's thread; here are the futures, the bound on the queue, the clock on each wait, and
 the listeners. Nothing here knows SQL.
+
+A commit costs a wait for the disk, whatever it holds. So a line that nobody waits for (the outcome of an answered call) may
+linger until the next one comes that somebody does wait for, and becomes durable with it. It keeps its place before that one, and
+lingers `LINGER_S` at most; a reading, a stop and a full queue do not wait so long.
 """
 
 import asyncio
 import hashlib
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -39,6 +44,13 @@ CLOSE_TIMEOUT_S = 20.0
 
 FLUSH_S = 0.1
 """A reading waits so long for what was queued before it: a hundred usual commits. An operator looks on a hanging disk, too."""
+
+LINGER_S = 0.01
+"""How long a line that nobody waits for may be held for company: the time in which a crash would leave its call open, to be
+closed as unknown by the next start."""
+
+MAX_LINGERING = 64
+"""More lines than this are a batch of their own."""
 
 STUCK_S = 15
 """No progress for so long with lines waiting: the writer hangs in the disk."""
@@ -77,6 +89,10 @@ class Ledger:
         self._queued_jobs = 0
         self._done_jobs = 0
         self._flushes: list[tuple[int, asyncio.Future[None]]] = []
+        self._lingering: list[Job] = []
+        self._release: asyncio.TimerHandle | None = None
+        self._waits: deque[tuple[float, asyncio.Future[Any]]] = deque()  # oldest first, with the loop's time to give up
+        self._watch: asyncio.TimerHandle | None = None
         self._closed = False
         self._listeners: dict[int, Listener] = {}
         self._next_listener = 0
@@ -126,15 +142,18 @@ class Ledger:
         before it was asked for."""
         if not self._pending or not self._writer.alive:
             return
+        self._send(())
         done: asyncio.Future[None] = self._loop.create_future()
         self._flushes.append((self._queued_jobs, done))
         await asyncio.wait((done,), timeout=FLUSH_S)
         done.cancel()
 
-    async def append(self, line: Line) -> Receipt:
-        """Return when the line is durable and chained. Raises `RecordUnavailable`; then nothing may happen."""
+    def append(self, line: Line, *, linger: bool = False) -> "asyncio.Future[Receipt]":
+        """Queue a line; its receipt comes when it is durable and chained. Awaiting it raises `RecordUnavailable`; then nothing
+        may happen. `linger`: nobody waits for it, so it may be written together with the next."""
         future: asyncio.Future[Receipt] = self._loop.create_future()
-        return await self._queued(Waiting(line, future), future)
+        self._queued(Waiting(line, future), linger=linger)
+        return future
 
     async def keep_policy(self, digest: str, text: str) -> None:
         """Keep a policy version whole by its SHA-256 (hex); durable when this returns. Raises `RecordUnavailable`."""
@@ -143,7 +162,8 @@ class Ledger:
                 "record.unwritable", "The policy's text does not have its digest.", "This is a fault in agentd."
             )
         future: asyncio.Future[None] = self._loop.create_future()
-        await self._queued(KeepPolicy(digest, text, future), future)
+        self._queued(KeepPolicy(digest, text, future))
+        await future
 
     def health(self) -> tuple[str, str]:
         """(`ok` or the failure's code, a sentence with the next step)."""
@@ -173,30 +193,62 @@ class Ledger:
         if self._closed:
             return
         self._closed = True
+        self._send(())
         self._writer.stop()
         await self.reader.close()  # first, so that the writer's is the last connection and can tidy up
         await asyncio.to_thread(self._writer.join, CLOSE_TIMEOUT_S)
+        if self._watch is not None:
+            self._watch.cancel()
         if self._writer.alive:
             log.error("the disk hangs: the record was not sealed; what was acknowledged is durable")
 
-    async def _queued(self, job: Job, future: "asyncio.Future[T]") -> T:
-        """Queue a job and wait for its end, within bounds."""
-        if self._closed:
-            raise unavailable("record.closed", self._directory)
-        if not self._writer.alive:
-            raise unavailable("record.internal", self._directory, "Its thread has ended; restart agentd.")
-        if self._pending >= MAX_WAITING:
-            raise unavailable("record.overloaded", self._directory)
-        self._put(job)
-        try:
-            async with asyncio.timeout(APPEND_TIMEOUT_S):
-                return await future
-        except TimeoutError:
-            raise unavailable("record.slow", self._directory) from None
+    def _queued(self, job: Job, *, linger: bool = False) -> None:
+        """Queue a job, within bounds. Its future fails when it cannot be taken, or the disk takes too long."""
+        if (refused := self._refused()) is not None:
+            job.future.set_exception(refused)
+            return
+        self._put(job, linger=linger)
+        self._waits.append((self._loop.time() + APPEND_TIMEOUT_S, job.future))
+        if self._watch is None:
+            self._watch = self._loop.call_later(APPEND_TIMEOUT_S, self._give_up)
 
-    def _put(self, job: Job) -> None:
+    def _refused(self) -> RecordUnavailable | None:
+        """Why no job can be taken now, if that is so."""
+        if self._closed:
+            return unavailable("record.closed", self._directory)
+        if not self._writer.alive:
+            return unavailable("record.internal", self._directory, "Its thread has ended; restart agentd.")
+        return unavailable("record.overloaded", self._directory) if self._pending >= MAX_WAITING else None
+
+    def _put(self, job: Job, *, linger: bool = False) -> None:
         self._queued_jobs += 1
-        self._writer.put(job)
+        if not linger or len(self._lingering) >= MAX_LINGERING:
+            self._send((job,))
+            return
+        self._lingering.append(job)
+        if self._release is None:
+            self._release = self._loop.call_later(LINGER_S, self._send, ())
+
+    def _send(self, jobs: tuple[Job, ...]) -> None:
+        """Hand over what lingers, and these jobs behind it."""
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
+        jobs = (*self._lingering, *jobs)
+        self._lingering.clear()
+        if jobs:
+            self._writer.put(jobs)
+
+    def _give_up(self) -> None:
+        """Fail those who have waited too long, and look again when the next will have. One timer for all: there are thousands."""
+        self._watch = None
+        now = self._loop.time()
+        while self._waits and (self._waits[0][1].done() or self._waits[0][0] <= now):
+            future = self._waits.popleft()[1]
+            if not future.done():
+                future.set_exception(unavailable("record.slow", self._directory))
+        if self._waits:
+            self._watch = self._loop.call_at(self._waits[0][0], self._give_up)
 
     def _open_record(self) -> Opened:
         """On the writer's thread."""
@@ -228,6 +280,14 @@ class Ledger:
     def _settle(self, settled: Settled) -> None:
         """Wake everyone of a batch, then tell the listeners."""
         self._done_jobs += len(settled.receipts) + len(settled.kept) + len(settled.refused)
+        self._wake(settled)
+        while self._waits and self._waits[0][1].done():
+            self._waits.popleft()
+        if self._listeners:
+            self._publish(settled.rows)
+        self._end_flushes()
+
+    def _wake(self, settled: Settled) -> None:
         for waiting, receipt in settled.receipts:
             if not waiting.future.done():
                 waiting.future.set_result(receipt)
@@ -239,9 +299,6 @@ class Ledger:
         for job, error in settled.refused:
             if not job.future.done():
                 job.future.set_exception(_own(error))
-        if self._listeners:
-            self._publish(settled.rows)
-        self._end_flushes()
 
     def _end_flushes(self) -> None:
         """Last, so that whoever waited for a line goes on before whoever reads it. Jobs are done in the order of the queue."""

@@ -98,7 +98,7 @@ class Writer:
         self.last_commit_us = 0
         self.progress_ns = setup.clock.mono_ns()
         self._setup = setup
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Job, ...] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="agentd-ledger", daemon=True)
         self._opened: Opened
         self._tip: Tip
@@ -118,9 +118,9 @@ class Writer:
         """Start the thread; it opens the record and reports to `started`."""
         self._thread.start()
 
-    def put(self, job: Job) -> None:
-        """Queue a job; never blocks."""
-        self._queue.put(job)
+    def put(self, jobs: tuple[Job, ...]) -> None:
+        """Queue jobs, in this order and for one batch; never blocks."""
+        self._queue.put(jobs)
 
     def stop(self) -> None:
         """Ask the thread to finish what is queued, seal the chain and end."""
@@ -156,15 +156,15 @@ class Writer:
         return going
 
     def _next(self) -> tuple[list[Job], bool]:
-        """What is waiting now, at most a batch; an empty list after a quiet interval."""
+        """What is waiting now, about a batch; an empty list after a quiet interval."""
         batch: list[Job] = []
         try:
-            job = self._queue.get(timeout=PROBE_S)
-            while job is not None:
-                batch.append(job)
-                if len(batch) == MAX_BATCH:
+            jobs = self._queue.get(timeout=PROBE_S)
+            while jobs is not None:
+                batch += jobs
+                if len(batch) >= MAX_BATCH:
                     return batch, True
-                job = self._queue.get_nowait()
+                jobs = self._queue.get_nowait()
         except queue.Empty:
             return batch, True
         return batch, False

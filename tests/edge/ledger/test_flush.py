@@ -18,7 +18,7 @@ def test_a_reading_waits_for_the_lines_that_are_queued(tmp_path):
             seen = []
             for _ in range(20):
                 opened = await ledger.append(decision())
-                closing = group.create_task(ledger.append(outcome(opened.seq)))
+                closing = ledger.append(outcome(opened.seq))
                 await asyncio.sleep(0)
                 seen.append(await ledger.reader.outcome_of(opened.seq) is not None and closing.done())
             return seen
@@ -41,11 +41,11 @@ def test_a_reading_does_not_wait_for_what_comes_later(tmp_path, monkeypatch):
 
     async def conversation():
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
-            first = group.create_task(ledger.append(decision()))
+            first = ledger.append(decision())
             await asyncio.sleep(0)
             reading = group.create_task(ledger.reader.line(2))
             await asyncio.sleep(0)
-            second = group.create_task(ledger.append(decision()))
+            second = ledger.append(decision())
             line = await reading
             answered.set()
             return line["seq"], (await first).seq, (await second).seq
@@ -65,7 +65,7 @@ def test_a_record_that_hangs_is_read_as_it_is(tmp_path, monkeypatch):
 
     async def conversation():
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
-            waiting = group.create_task(ledger.append(decision()))
+            waiting = ledger.append(decision())
             await asyncio.sleep(0)
             before = await ledger.reader.line(2)
             go_on.set()

@@ -216,9 +216,9 @@ def test_a_caller_who_leaves_the_queue_writes_nothing(tmp_path, monkeypatch):
 
     async def conversation():
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
-            first = group.create_task(ledger.append(decision(verdict="deny")))
+            first = ledger.append(decision(verdict="deny"))
             await asyncio.to_thread(held.reached.wait, 30)
-            second = group.create_task(ledger.append(decision()))
+            second = ledger.append(decision())
             await asyncio.sleep(0)
             second.cancel()
             await asyncio.sleep(0)
@@ -238,7 +238,7 @@ def test_an_allow_whose_caller_left_while_it_was_written_is_closed_unmade(tmp_pa
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
             closed = asyncio.Event()
             ledger.on_append(lambda record: closed.set() if record["kind"] == "outcome" else None)
-            gone = group.create_task(ledger.append(decision()))
+            gone = ledger.append(decision())
             await asyncio.to_thread(held.reached.wait, 30)
             gone.cancel()
             await asyncio.sleep(0)
@@ -283,7 +283,7 @@ def test_a_full_queue_refuses_at_once(tmp_path, monkeypatch):
 
     async def conversation():
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
-            waiting = [group.create_task(ledger.append(decision())) for _ in range(3)]
+            waiting = [ledger.append(decision()) for _ in range(3)]
             await asyncio.sleep(0)
             with pytest.raises(RecordUnavailable) as refused:
                 await ledger.append(decision())
@@ -329,7 +329,7 @@ def test_a_disk_that_hangs_does_not_keep_agentd_from_stopping(tmp_path, monkeypa
 
     async def conversation():
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
-            waiting = group.create_task(ledger.append(decision()))
+            waiting = ledger.append(decision())
             await asyncio.to_thread(held.reached.wait, 30)
             await ledger.close()
             held.gate.set()
@@ -361,7 +361,7 @@ def test_opening_can_be_given_up(tmp_path):
 def test_what_is_queued_at_closing_is_still_written(tmp_path):
     async def conversation():
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
-            tasks = [group.create_task(ledger.append(decision(verdict="deny"))) for _ in range(20)]
+            tasks = [ledger.append(decision(verdict="deny")) for _ in range(20)]
             await asyncio.sleep(0)
             await ledger.close()
         return [task.result().seq for task in tasks]
