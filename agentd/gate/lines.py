@@ -206,6 +206,7 @@ def _verdict_detail(verdict: Verdict) -> dict[str, Any]:
             "max_output": limits.max_output,
             "deadline_ms": int(limits.deadline_s * 1000),
             "charges": [_charge(charge) for charge in limits.charges],
+            **({"bounded": [clamp.words for clamp in limits.clamps]} if limits.clamps else {}),
         }
     return {"message": verdict.reason.message, "hint": verdict.reason.hint}
 

@@ -15,6 +15,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from agentd.core.accounting.price import EXACT, Price, parse_price
+from agentd.core.types.bounds import Effort
 from agentd.core.types.errors import AgentdError
 
 RATE_NAMES: Final[Mapping[str, str]] = {
@@ -34,6 +35,23 @@ class CatalogueRefused(AgentdError):
 
 
 @dataclass(frozen=True, slots=True)
+class Reasoning:
+    """What a list says of how a model thinks; of a model that it says nothing of, nothing is known."""
+
+    mandatory: bool = False  # it cannot be switched off
+    efforts: tuple[Effort, ...] = ()  # those it takes, least first; none listed: all
+    usual: Effort | None = None  # what it does when it is not told how hard; None: not said
+    by_itself: bool = True  # it thinks when it is not asked to
+
+    @property
+    def least(self) -> Effort:
+        """As little as it can do."""
+        if not self.mandatory:
+            return Effort.NONE
+        return next((effort for effort in self.efforts if effort is not Effort.NONE), Effort.MINIMAL)
+
+
+@dataclass(frozen=True, slots=True)
 class ModelEntry:
     """What is known of a model besides what it costs. `context_length` and `max_output` are tokens, at or below the truth."""
 
@@ -43,6 +61,7 @@ class ModelEntry:
     created: int  # seconds since 1970; 0 where unknown
     modalities: tuple[str, ...]  # of its input: text, image, file, audio, video
     pricing: Mapping[str, Any] = field(default_factory=dict)  # the price in the form of a model list, USD per token
+    reasoning: Reasoning | None = None  # None: it does not think, or nobody said
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +122,22 @@ def _listed(row: object) -> ModelEntry | None:
         created=created if isinstance(created, int) and created > 0 else 0,
         modalities=tuple(str(kind) for kind in kinds) if isinstance(kinds, list) else ("text",),
         pricing=row["pricing"],
+        reasoning=_reasoning(row.get("reasoning")),
+    )
+
+
+def _reasoning(said: object) -> Reasoning | None:
+    """What a row says of thinking, in the names of an upstream's list."""
+    if not isinstance(said, Mapping):
+        return None
+    listed = said.get("supported_efforts")
+    words = set(map(str, listed)) if isinstance(listed, list) else set()
+    usual = said.get("default_effort")
+    return Reasoning(
+        mandatory=said.get("mandatory") is True,
+        efforts=tuple(effort for effort in Effort if effort.value in words),
+        usual=next((effort for effort in Effort if effort.value == usual), None),
+        by_itself=said.get("default_enabled") is not False,
     )
 
 

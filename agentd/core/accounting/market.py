@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
-from agentd.core.accounting.catalogue import CatalogueRefused, ModelEntry
+from agentd.core.accounting.catalogue import CatalogueRefused, ModelEntry, Reasoning
 from agentd.core.accounting.price import EXACT, Price, parse_price, per_million
+from agentd.core.types.bounds import Effort
 
 JUMP: Final = Decimal("1.2")
 """A rate that is higher than so many times the old one has jumped: prices of running models move by less, if they move."""
@@ -82,6 +83,19 @@ def _entry(row: Mapping[str, Any]) -> ModelEntry:
         created=int(row["created"]),
         modalities=tuple(row["modalities"]),
         pricing=dict(row["pricing"]),
+        reasoning=_reasoning(row.get("reasoning")),
+    )
+
+
+def _reasoning(row: Mapping[str, Any] | None) -> Reasoning | None:
+    """Snapshots of before this was kept have none."""
+    if row is None:
+        return None
+    return Reasoning(
+        mandatory=bool(row["mandatory"]),
+        efforts=tuple(Effort(word) for word in row["efforts"]),
+        usual=None if row["usual"] is None else Effort(row["usual"]),
+        by_itself=bool(row["by_itself"]),
     )
 
 

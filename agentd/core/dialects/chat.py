@@ -8,7 +8,7 @@ did not ask.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentd.core.dialects import caching, chat_turns, firewall, listing, refusals, rewriting, splice
+from agentd.core.dialects import caching, chat_turns, firewall, knobs, listing, marks, refusals, rewriting, splice
 from agentd.core.dialects.asked import cap_of, flag_of, model_of
 from agentd.core.dialects.chat_reply import ChatEar
 from agentd.core.dialects.grammar import Refusal, ReplyMachine, Rewrite
@@ -43,22 +43,21 @@ class Chat:
             shape=shape_of(outline, tools.names),
             smuggled=firewall.told([*firewall.model_asked(model), *found, *tools.found, *outline.found]),
             dropped=dropped,
+            knobs=knobs.asked(self.dialect, fields),
+            long_marks=marks.long(body, fields),
         )
 
     def rewrite(self, call: ModelCall, rewrite: Rewrite) -> bytes:
         """See `Grammar`."""
-        client = splice.members(call.body)
+        client = knobs.turned(splice.members(call.body), rewrite.clamps)
         own = {"model": splice.encode(rewrite.model)}
-        clamped, gone = rewriting.clamp_thinking(client, self.dialect, rewrite.max_output)
-        own.update(clamped)
         if rewrite.openrouter:
             own.update(_for_openrouter(call, rewrite, client))
         else:
             own.update(_for_plain(call, rewrite))
         if rewrite.foreign_state:
             own["messages"] = chat_turns.without_state(client["messages"])
-        kept = {name: raw for name, raw in client.items() if name != gone}
-        return rewriting.assemble(call, rewrite, kept, own)
+        return rewriting.assemble(call, rewrite, client, own)
 
     def reader(self, call: ModelCall) -> ReplyMachine:
         """See `Grammar`."""

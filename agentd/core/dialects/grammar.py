@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agentd.core.types.bounds import Clamp
 from agentd.core.types.calls import Dialect, ModelCall
 from agentd.core.types.receipts import Ending, Usage
 from agentd.core.types.verdicts import Deny
@@ -29,6 +30,7 @@ class Rewrite:
     user: str = ""  # opaque, made by the caller
     foreign_state: bool = False  # the model was switched: thinking that another model signed goes
     first_party: bool = False  # the provider is Anthropic itself: context_management may stay
+    clamps: tuple[Clamp, ...] = ()  # what keeps effort and cache within the bounds of the verdict
 
 
 @dataclass(frozen=True, slots=True)

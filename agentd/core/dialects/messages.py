@@ -5,9 +5,9 @@ is left out. The user id, into which clients put device and session, becomes age
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from agentd.core.dialects import caching, firewall, listing, messages_turns, refusals, rewriting, splice
+from agentd.core.dialects import caching, firewall, knobs, listing, marks, messages_turns, refusals, rewriting, splice
 from agentd.core.dialects.asked import cap_of, flag_of, model_of
 from agentd.core.dialects.grammar import Refusal, ReplyMachine, Rewrite
 from agentd.core.dialects.messages_reply import MessagesEar
@@ -17,6 +17,9 @@ from agentd.core.dialects.tools import offered
 from agentd.core.dialects.turns import shape_of
 from agentd.core.types.calls import Dialect, ModelCall
 from agentd.core.types.verdicts import Deny
+
+FIRST_PARTY: Final = frozenset({"context_management"})
+"""Fields that only Anthropic's own endpoints take."""
 
 
 class Messages:
@@ -41,14 +44,14 @@ class Messages:
             shape=shape_of(outline, tools.names),
             smuggled=firewall.told([*firewall.model_asked(model), *found, *tools.found, *outline.found]),
             dropped=dropped,
+            knobs=knobs.asked(self.dialect, fields),
+            long_marks=marks.long(body, fields),
         )
 
     def rewrite(self, call: ModelCall, rewrite: Rewrite) -> bytes:
         """See `Grammar`."""
-        client = splice.members(call.body)
+        client = knobs.turned(splice.members(call.body), rewrite.clamps)
         own = {"model": splice.encode(rewrite.model), "max_tokens": splice.encode(rewrite.max_output)}
-        clamped, gone = rewriting.clamp_thinking(client, self.dialect, rewrite.max_output)
-        own.update(clamped)
         if rewrite.openrouter:
             own.update(rewriting.routing(call, rewrite, client))
             own.update(caching.mark(call, rewrite))
@@ -56,7 +59,7 @@ class Messages:
                 own["metadata"] = splice.encode({"user_id": rewrite.user})
         if rewrite.foreign_state:
             own["messages"] = messages_turns.without_state(client["messages"])
-        leave = {gone} if rewrite.first_party else {gone, "context_management"}
+        leave = frozenset() if rewrite.first_party else FIRST_PARTY
         kept = {name: raw for name, raw in client.items() if name not in leave}
         return rewriting.assemble(call, rewrite, kept, own)
 

@@ -7,7 +7,7 @@ refused. Both names of a session, which choose where a cache is and how the upst
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agentd.core.dialects import caching, firewall, listing, refusals, responses_turns, rewriting, splice
+from agentd.core.dialects import caching, firewall, knobs, listing, marks, refusals, responses_turns, rewriting, splice
 from agentd.core.dialects.asked import cap_of, flag_of, model_of
 from agentd.core.dialects.grammar import Refusal, ReplyMachine, Rewrite
 from agentd.core.dialects.reading import load
@@ -41,24 +41,23 @@ class Responses:
             shape=shape_of(outline, tools.names),
             smuggled=firewall.told([*firewall.model_asked(model), *found, *tools.found, *outline.found]),
             dropped=dropped,
+            knobs=knobs.asked(self.dialect, fields),
+            long_marks=marks.long(body, fields),
         )
 
     def rewrite(self, call: ModelCall, rewrite: Rewrite) -> bytes:
         """See `Grammar`."""
-        client = splice.members(call.body)
+        client = knobs.turned(splice.members(call.body), rewrite.clamps)
         own = {
             "model": splice.encode(rewrite.model),
             "max_output_tokens": splice.encode(rewrite.max_output),
             "store": splice.encode(False),
         }
-        clamped, gone = rewriting.clamp_thinking(client, self.dialect, rewrite.max_output)
-        own.update(clamped)
         if rewrite.openrouter:
             own.update(_for_openrouter(call, rewrite, client))
         if rewrite.foreign_state:
             own["input"] = responses_turns.without_state(client["input"])
-        kept = {name: raw for name, raw in client.items() if name != gone}
-        return rewriting.assemble(call, rewrite, kept, own)
+        return rewriting.assemble(call, rewrite, client, own)
 
     def reader(self, call: ModelCall) -> ReplyMachine:
         """See `Grammar`."""

@@ -13,16 +13,13 @@ from agentd.core.dialects import firewall, splice
 from agentd.core.dialects.grammar import Rewrite
 from agentd.core.dialects.splice import Written
 from agentd.core.dialects.tools import offered
-from agentd.core.types.calls import Dialect, ModelCall
+from agentd.core.types.calls import ModelCall
 
 PLUGINS_OFF: Final = ("web", "context-compression")
 """What an account can have switched on by default: a search that costs and tells, a rewriting of what was said."""
 
 NATIVE_FILES: Final = {"id": "file-parser", "pdf": {"engine": "native"}}
 """For documents: no third party may parse them, which is the default where the model does not read them itself."""
-
-MIN_THINKING: Final = 1_024
-"""Anthropic's smallest budget for thinking, in tokens."""
 
 MAX_IGNORED: Final = 64
 """Providers that a client may exclude in one request."""
@@ -89,18 +86,3 @@ def _tools(call: ModelCall, client: Mapping[str, Written]) -> tuple[dict[str, by
     if not judged.names:
         return {}, frozenset({"tools", "tool_choice", "parallel_tool_calls"})
     return {"tools": splice.without(client["tools"], judged.gone)}, frozenset()
-
-
-def clamp_thinking(
-    client: Mapping[str, Written], dialect: Dialect, max_output: int
-) -> tuple[dict[str, bytes], str | None]:
-    """Thinking is part of the output: a budget that does not fit under the cap is an error upstream. It gets half of the
-    cap; where that is less than the smallest budget the whole field goes, whose name is the second part of the answer."""
-    field, key = ("thinking", "budget_tokens") if dialect is Dialect.MESSAGES else ("reasoning", "max_tokens")
-    asked = json.loads(bytes(client.get(field, b"null")))
-    budget = asked.get(key) if isinstance(asked, dict) else None
-    if budget is None or (type(budget) is int and 0 <= budget < max_output):
-        return {}, None
-    if type(budget) is not int or budget < 0 or max_output // 2 < MIN_THINKING:
-        return {}, field
-    return {field: splice.overlay(splice.members(client[field]), {key: splice.encode(max_output // 2)})}, None

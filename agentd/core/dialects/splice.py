@@ -17,6 +17,7 @@ Written = bytes | memoryview
 
 _MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
+_TEXT = msgspec.json.Decoder(str)
 
 
 def members(raw: Written) -> dict[str, Written]:
@@ -27,6 +28,11 @@ def members(raw: Written) -> dict[str, Written]:
 def items(raw: Written) -> list[Written]:
     """A list's values as they are written. Raises `msgspec.MsgspecError` if it is no list."""
     return [memoryview(value) for value in _ITEMS.decode(raw)]
+
+
+def text(raw: Written) -> str:
+    """A text's characters. Raises `msgspec.MsgspecError` if it is no text."""
+    return _TEXT.decode(raw)
 
 
 def is_list(raw: Written) -> bool:

@@ -10,9 +10,13 @@ from datetime import date
 from typing import TypeVar
 
 from agentd.core.policy.schema import Agent, Budget, EscalationRule, Match, Policy, TaskClass, Tier, Upstream
+from agentd.core.types.bounds import CacheTtl, Effort
 from agentd.core.types.money import format_usd
 
 T = TypeVar("T")
+
+NO_BOUND = "not bounded"
+"""How a limit is told that is not set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,8 @@ def _class(notes: _Notes, policy: Policy, old: TaskClass, new: TaskClass) -> Non
     notes.ranked("ceiling", policy.tiers, old.ceiling, new.ceiling)
     notes.number("max_output", old.max_output, new.max_output)
     notes.number("deadline", old.deadline_s, new.deadline_s, lambda value: f"{value:g}s")
+    notes.ranked("effort", [*Effort, NO_BOUND], old.effort or NO_BOUND, new.effort or NO_BOUND)
+    notes.ranked("cache_ttl", list(CacheTtl), old.cache_ttl, new.cache_ttl)
     _escalation(notes, policy, old.escalation, new.escalation)
 
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from agentd.core.accounting.price import upper_bound
+from agentd.core.policy.bounds import clamps, too_eager
+from agentd.core.policy.efforts import Room
 from agentd.core.policy.facts import Facts, Halt, Used
 from agentd.core.policy.model import TierChoice, accounts, candidates, choose_tier
-from agentd.core.policy.schema import Agent, Budget, Model, Policy, TaskClass, Tier
+from agentd.core.policy.schema import Agent, Budget, Model, Policy, TaskClass, Tier, UpstreamKind
 from agentd.core.types.calls import Request
 from agentd.core.types.classes import Classified
 from agentd.core.types.verdicts import Allow, Answer, Charge, Deny, ModelLimits, Reason, Verdict
@@ -187,6 +189,8 @@ def _with_model(case: _Case, choice: TierChoice, tier: Tier, model: Model) -> Al
     entry = case.facts.models.get(model.id)
     if entry is not None and least_prompt(case.request) > entry.context_length:
         return _too_long(case, tier, model, entry.context_length)
+    if entry is not None and too_eager(entry.reasoning, case.request.call.dialect, case.task.effort):
+        return _too_eager(case, model)
     bounds = [case.task.max_output, tier.max_output, *([entry.max_output] if entry is not None else [])]
     asked = case.request.call.max_output
     max_output = min(bounds if asked is None else [*bounds, asked])
@@ -213,6 +217,9 @@ def _with_model(case: _Case, choice: TierChoice, tier: Tier, model: Model) -> Al
         charges=tuple(charges),
         label=case.agent.label,
         escalation=None if lowered else choice.escalation,
+        effort=case.task.effort,
+        cache_ttl=case.task.cache_ttl,
+        clamps=clamps(case.request.call, _room(case, model, max_output)),
     )
     rule = case.policy.at("classes", case.task.name, case.task.place)
     if lowered:
@@ -223,11 +230,29 @@ def _with_model(case: _Case, choice: TierChoice, tier: Tier, model: Model) -> Al
     return Allow(Reason(choice.code, rule, choice.why), limits)
 
 
+def _room(case: _Case, model: Model, max_output: int) -> Room:
+    """What this call may have of this model beside tokens."""
+    entry, task = case.facts.models.get(model.id), case.task
+    openrouter = case.policy.upstreams[model.upstream].kind is UpstreamKind.OPENROUTER
+    reasoning = entry.reasoning if entry is not None and openrouter else None
+    return Room(task.name, task.effort, task.cache_ttl, max_output, model.id, reasoning, openrouter)
+
+
 def _too_long(case: _Case, tier: Tier, model: Model, context: int) -> Deny:
     """A prompt that no tokenizer brings into the model's context is refused before anybody is paid for finding that out."""
     message = f"the request is longer than the context of {model.id}: {context} tokens"
     hint = "Shorten or compact the conversation."
     return Deny(Reason("model.context", case.policy.at("tiers", tier.name, tier.place), message, hint), Answer.INVALID)
+
+
+def _too_eager(case: _Case, model: Model) -> Deny:
+    """A bound that a model cannot keep is not quietly loosened: the next model serves, or none."""
+    task = case.task
+    message = (
+        f"class {task.name} allows {task.effort or 'any'} effort at most, and {model.id} always thinks more than that"
+    )
+    hint = f"The operator raises effort of the class, or adds a model that can think less to tier {task.tier}."
+    return Deny(Reason("model.always_thinks", case.policy.at("classes", task.name, task.place), message, hint))
 
 
 def _over(policy: Policy, budget: Budget, account: str, used: Used, reserved: int) -> Deny | None:

@@ -16,6 +16,7 @@ from agentd.core.policy.kinds import (
     Text,
 )
 from agentd.core.policy.schema import Scope, UpstreamKind, Window
+from agentd.core.types.bounds import CacheTtl, Effort
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9._-]{0,47}"
 """Names of agents, tiers, classes, budgets: short, lower case, safe in tables, paths and log lines."""
@@ -261,6 +262,20 @@ CLASS = Record(
             "Model names by which a client declares this class. `*` at the end stands for any ending.",
             "lanes: [code, claude-sonnet-*]",
             default=(),
+        ),
+        Key(
+            "effort",
+            Choice(tuple(effort.value for effort in Effort)),
+            "Most that a model may think about a call. What asks for more gets this; verbosity of answers, too.",
+            "effort: low",
+            absent="not bounded",
+        ),
+        Key(
+            "cache_ttl",
+            Choice(tuple(ttl.value for ttl in CacheTtl)),
+            "Longest that a marked prompt is kept by a provider. An hour is written at twice the price of the prompt.",
+            "cache_ttl: 1h",
+            default=CacheTtl.SHORT.value,
         ),
         Key(
             "escalation",

@@ -6,8 +6,9 @@ guessed. Values from the record are data: whoever shows the page escapes them.
 
 What is read of `detail`, all of it optional: message, hint, dialect, stream, bytes, turns, tools, client, after, considered
 [{tier, why}], upstream, max_output, deadline_ms, catalogue, charges ["budget:account" or {budget, account, before_nusd,
-limit_nusd}], smuggled [text ending in "(refused)" or "(removed)"], dropped [name], answer, retry_after_s; of the outcome's: http,
-cost_source, generation, error, tool_calls, recipients; of the settlement's: cost_source, after_s, attempts, recipients, alarms.
+limit_nusd}], bounded [text], smuggled [text ending in "(refused)" or "(removed)"], dropped [name], answer, retry_after_s; of
+the outcome's: http, cost_source, generation, error, tool_calls, recipients; of the settlement's: cost_source, after_s, attempts,
+recipients, alarms.
 An outcome may hold `settlement`: the line that said later what the call cost.
 """
 
@@ -215,6 +216,7 @@ def _tiers(case: _Case) -> Iterator[Row]:
         at = f"({policy.source}:{task.place.line})"
         yield "class default", f"{task.tier} {at}"
         yield "class bounds", f"from {task.floor} up to {task.ceiling} {at}"
+        yield from row("thinking", f"{task.effort} at most {at}" if task.effort else None)
     if policy and agent:
         yield "agent ceiling", f"{agent.ceiling} ({policy.source}:{agent.place.line})"
     yield from rows("considered", (_considered(item) for item in as_list(case.detail.get("considered"))))
@@ -322,6 +324,7 @@ def _upstream(case: _Case) -> Iterator[Row]:
 
 
 def _body(case: _Case) -> Iterator[Row]:
+    yield from rows("bounded", (str(item) for item in as_list(case.detail.get("bounded"))))
     yield from rows("not granted", (str(item) for item in as_list(case.detail.get("smuggled"))))
     yield from row("not sent on", ", ".join(map(str, as_list(case.detail.get("dropped")))))
 

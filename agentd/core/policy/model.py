@@ -16,6 +16,9 @@ from agentd.core.types.verdicts import Escalation, EscalationKind
 
 TURN_HEX = 16
 
+MATERIAL = frozenset({"file", "audio", "video"})
+"""What a model's input must have for parts that are neither text nor pictures: the kinds are not told apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class TierChoice:
@@ -119,7 +122,7 @@ def candidates(policy: Policy, tier: Tier, request: Request, facts: Facts) -> tu
     fit: list[Model] = []
     unfit: list[str] = []
     for model in tier.models:
-        obstacle = _obstacle(policy, tier, model, request, facts)
+        obstacle = _obstacle(policy, model, request, facts)
         if obstacle is None:
             fit.append(model)
         else:
@@ -130,7 +133,7 @@ def candidates(policy: Policy, tier: Tier, request: Request, facts: Facts) -> tu
     return fit, unfit
 
 
-def _obstacle(policy: Policy, tier: Tier, model: Model, request: Request, facts: Facts) -> str | None:
+def _obstacle(policy: Policy, model: Model, request: Request, facts: Facts) -> str | None:
     upstream = policy.upstreams[model.upstream]
     if model.id in facts.without:
         return "it just failed"
@@ -143,7 +146,15 @@ def _obstacle(policy: Policy, tier: Tier, model: Model, request: Request, facts:
     keyless = upstream.kind is UpstreamKind.OPENROUTER and facts.simulated
     if upstream.key is not None and upstream.key not in facts.keys and not keyless:
         return f"key {upstream.key} is not in the keyring (agentctl key set {upstream.key})"
+    if upstream.kind is UpstreamKind.OPENROUTER and request.call.shape.documents and not _reads_documents(model, facts):
+        return "it reads no documents"
     return None
+
+
+def _reads_documents(model: Model, facts: Facts) -> bool:
+    """Where nobody says so it is not sent any: the upstream would have them read by a third party, or refuse."""
+    entry = facts.models.get(model.id)
+    return entry is not None and not MATERIAL.isdisjoint(entry.modalities)
 
 
 def accounts(budgets: tuple[Budget, ...], agent: str, task: str, tier: str, session: str) -> list[tuple[Budget, str]]:

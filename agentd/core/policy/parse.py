@@ -27,6 +27,7 @@ from agentd.core.policy.schema import (
 )
 from agentd.core.policy.spec import DEFAULT_RETENTION_DAYS, FILE
 from agentd.core.policy.values import Names
+from agentd.core.types.bounds import CacheTtl, Effort
 from agentd.core.types.documents import Mapping, Mark, Node
 from agentd.core.types.errors import Fault, PolicyRefused
 
@@ -145,6 +146,8 @@ def _class(name: str, found: Found) -> TaskClass:
         deadline_s=float(found.number("deadline") or 0),
         lanes=found.texts("lanes"),
         escalation=_escalation(found.get("escalation")),
+        effort=Effort(effort) if (effort := found.text("effort")) else None,
+        cache_ttl=CacheTtl(found.text("cache_ttl") or CacheTtl.SHORT),
         place=found.mark,
     )
 

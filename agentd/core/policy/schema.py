@@ -9,6 +9,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
+from agentd.core.types.bounds import CacheTtl, Effort
 from agentd.core.types.documents import Mark
 from agentd.core.types.money import Nusd
 
@@ -127,6 +128,8 @@ class TaskClass:
     deadline_s: float
     lanes: tuple[str, ...] = ()  # model names that declare this class; a trailing * matches any ending
     escalation: EscalationRule | None = None
+    effort: Effort | None = None  # most that a model may think; None: not bounded
+    cache_ttl: CacheTtl = CacheTtl.SHORT  # longest that a prompt may be kept
     place: Mark = NOWHERE
 
 

@@ -4,6 +4,7 @@ except for the fields that agentd owns."""
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agentd.core.types.bounds import Knob
 from agentd.core.types.callers import Caller
 
 
@@ -71,6 +72,8 @@ class ModelCall:
     shape: Shape
     smuggled: tuple[Smuggled, ...] = ()
     dropped: tuple[str, ...] = ()  # unknown top-level fields, not sent on
+    knobs: tuple[Knob, ...] = ()  # what it says of effort and of how long a cache is kept
+    long_marks: tuple[str, ...] = ()  # lifetimes above five minutes that its marks for the prompt cache ask for
 
 
 @dataclass(frozen=True, slots=True)

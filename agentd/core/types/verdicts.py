@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agentd.core.types.bounds import CacheTtl, Clamp, Effort
 from agentd.core.types.money import Nusd
 
 
@@ -78,6 +79,9 @@ class ModelLimits:
     charges: tuple[Charge, ...] = ()
     label: str = ""  # the data label of the call, not above the tier's ceiling
     escalation: Escalation | None = None
+    effort: Effort | None = None  # the class's most; None: not bounded
+    cache_ttl: CacheTtl = CacheTtl.SHORT
+    clamps: tuple[Clamp, ...] = ()  # what is changed in the body so that it keeps within these bounds
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,12 +66,6 @@ def test_nothing_is_ever_stored(store: Json) -> None:
     assert sent(responses(**store))["store"] is False
 
 
-def test_reasoning_fits_under_the_cap() -> None:
-    assert sent(responses(reasoning={"max_tokens": 9000, "summary": "auto"}))["model"] == "acme/one"
-    assert "reasoning" not in sent(responses(reasoning={"max_tokens": 9000}))
-    assert sent(responses(reasoning={"effort": "high"}))["reasoning"] == {"effort": "high"}
-
-
 def test_text_alone_is_an_input() -> None:
     call = RESPONSES.read(b'{ "input" : "bins?" , "instructions": "be brief" }')
     assert (call.shape.human_text, call.shape.turns, call.shape.system_chars) == ("bins?", 1, 8)

@@ -3,14 +3,13 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agentd.core.dialects import grammar, splice
 from agentd.core.dialects.grammar import Rewrite
 from agentd.core.types.calls import Dialect
-from core.dialects.talk import BARE, CHAT, FULL, PLAIN, PLUGINS, Json, anthropic, chat, sent, user
+from core.dialects.talk import BARE, CHAT, FULL, PLUGINS, Json, anthropic, chat, sent, user
 
 
 def test_without_names_and_limits_none_are_sent() -> None:
@@ -59,40 +58,6 @@ def test_a_price_is_never_a_float() -> None:
 def test_documents_are_read_by_the_model_or_not_at_all() -> None:
     file = {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA"}}
     assert sent(chat(user("q", file)))["plugins"] == [*PLUGINS, {"id": "file-parser", "pdf": {"engine": "native"}}]
-
-
-THINKING: list[tuple[int, int | None, int | None]] = [
-    (5000, 4000, 4000),
-    (4000, 4000, 2000),
-    (4000, 9000, 2000),
-    (2048, 9000, 1024),
-    (2047, 9000, None),
-    (4000, None, None),
-]
-
-
-@pytest.mark.parametrize(("cap", "budget", "left"), THINKING)
-def test_thinking_fits_under_the_cap(cap: int, budget: int | None, left: int | None) -> None:
-    rewrite = Rewrite("m", cap, openrouter=True)
-    asked = {} if budget is None else {"thinking": {"type": "enabled", "budget_tokens": budget, "display": "full"}}
-    assert sent(anthropic(user("q"), **asked), rewrite).get("thinking", {}).get("budget_tokens") == left
-    asked = {} if budget is None else {"reasoning": {"max_tokens": budget, "exclude": True}}
-    assert sent(chat(user("q"), **asked), rewrite).get("reasoning", {}).get("max_tokens") == left
-
-
-@pytest.mark.parametrize("budget", [1e9, "900000", -5, 100_000.5, True])
-def test_a_thinking_budget_that_is_no_count_goes(budget: Any) -> None:
-    thinking = {"type": "enabled", "budget_tokens": budget}
-    assert "thinking" not in sent(anthropic(user("q"), thinking=thinking), Rewrite("m", 5000, openrouter=True))
-
-
-@pytest.mark.parametrize("thinking", [{"type": "adaptive"}, {"type": "disabled"}, "x", None, {"budget_tokens": 4}])
-def test_other_thinking_is_left_alone(thinking: Any) -> None:
-    assert sent(anthropic(user("q"), thinking=thinking), Rewrite("m", 5, openrouter=True))["thinking"] == thinking
-
-
-def test_a_clamped_budget_for_a_plain_server_is_not_sent_at_all() -> None:
-    assert "reasoning" not in sent(chat(user("q"), reasoning={"max_tokens": 9000}), PLAIN)
 
 
 VALUES = st.recursive(
