@@ -114,7 +114,7 @@ def trouble(stage: Stage, runaway: bool) -> tuple[str, str]:
     stopped = denied
     if runaway:
         stopped = stage.agent.chat("heartbeat", HEARTBEAT, max_tokens=300)
-        expect(stopped, 402, "the budget stop")
+        expect(stopped, 400, "the budget stop")
         say(
             f"\nThe heartbeat that runs away, as the agent sees it ({stopped.status}):\n  {stopped.json()['error']['message']}"
         )

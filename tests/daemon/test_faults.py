@@ -23,7 +23,7 @@ UPSTREAM_WORDS = ("Rate limit exceeded", "Provider", "have been blocked", "Inval
 REFUSED = {
     "deny": {"chat": (400, "invalid_request_error"), "messages": (451, "invalid_request_error")},
     "invalid": {"chat": (400, "invalid_request_error"), "messages": (400, "invalid_request_error")},
-    "limit": {"chat": (402, "limit_reached"), "messages": (402, "billing_error")},
+    "limit": {"chat": (400, "invalid_request_error"), "messages": (402, "billing_error")},
     "wait": {"chat": (429, "rate_limit_error"), "messages": (429, "rate_limit_error")},
 }
 """Status and error type by what the agent can do about it."""

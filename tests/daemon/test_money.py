@@ -55,7 +55,7 @@ def test_a_shorter_answer_is_bought_when_a_long_one_cannot_be_paid_for(
     assert caps == [200, 108]
     assert [line["detail"]["max_output"] for line in played.lines] == caps
     refused = stage.call("chat", stream=False, fault="afford:20")
-    assert (refused.reply.status, len(refused.arrivals)) == (402, 1)
+    assert (refused.reply.status, len(refused.arrivals)) == (400, 1)
 
 
 @pytest.mark.parametrize("fault", ["empty402", "keylimit403"])
@@ -64,11 +64,11 @@ def test_nothing_more_is_sent_to_an_upstream_without_money(
 ) -> None:
     stage = stage_at(start_agentd, upstream)
     status_when(stage, lambda found: bool(found["upstream_keys"]))
-    assert stage.call("chat", stream=False, fault=fault).reply.status == 402
+    assert stage.call("chat", stream=False, fault=fault).reply.status == 400
     sent = calls(upstream)
-    for dialect in ("chat", "messages"):
+    for dialect, status in (("chat", 400), ("messages", 402)):
         played = stage.send(dialect, "hello")
-        assert played.reply.status == 402
+        assert played.reply.status == status
         _, sentence, told = played.error()
         assert told["code"] == "key.exhausted"
         assert not any(word in sentence for word in ("credit", "balance", "billing"))
@@ -99,7 +99,7 @@ def test_a_key_without_money_is_not_even_tried(start_agentd: Start, tmp_path: Pa
     broke = upstreams.start(tmp_path, "--key-limit", "0")
     stage = stage_at(start_agentd, broke)
     status_when(stage, alarmed("key.exhausted"))
-    assert stage.send("chat", "hello").reply.status == 402
+    assert stage.send("chat", "hello").reply.status == 400
     assert calls(broke) == 0
     broke.stop()
 

@@ -43,7 +43,7 @@ def test_what_would_hardly_be_an_answer_is_not_asked_for(affordable: int | None)
     async def scene(box: Box) -> None:
         box.upstream.scripts = [broke(affordable), [whole()]]
         answer = await box.ask()
-        assert (answer.status, error_of(answer)["code"], len(box.upstream.sent)) == (402, "upstream.limit", 1)
+        assert (answer.status, error_of(answer)["code"], len(box.upstream.sent)) == (400, "upstream.limit", 1)
         assert box.spent() == 0
 
     play(scene)
@@ -52,7 +52,7 @@ def test_what_would_hardly_be_an_answer_is_not_asked_for(affordable: int | None)
 def test_once_means_once() -> None:
     async def scene(box: Box) -> None:
         box.upstream.scripts = [broke(90), broke(80), [whole()]]
-        assert (await box.ask()).status == 402
+        assert (await box.ask()).status == 400
         assert len(box.upstream.sent) == 2
 
     play(scene)
@@ -61,7 +61,7 @@ def test_once_means_once() -> None:
 def test_less_is_not_tried_after_another_model_was() -> None:
     async def scene(box: Box) -> None:
         box.upstream.scripts = [failed(), broke(90), [whole()]]
-        assert (await box.ask()).status == 402
+        assert (await box.ask()).status == 400
         assert [json.loads(dispatch.body)["model"] for dispatch in box.upstream.sent] == ["small/one", "small/two"]
 
     play(scene)
@@ -72,7 +72,7 @@ def test_an_account_without_money_is_told_of_by_the_upstreams_name() -> None:
         told: list[str] = []
         box.relay.on_exhausted = told.append
         box.upstream.scripts = [broke(exhausted=True)]
-        assert (await box.ask()).status == 402
+        assert (await box.ask()).status == 400
         box.upstream.scripts = [broke(10)]
         await box.ask()
         assert told == ["or"]

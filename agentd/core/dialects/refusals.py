@@ -1,8 +1,10 @@
 """How a refusal is put, so that real clients neither storm nor write the provider off.
 
 Measured behaviour decides the status. Chat: on 400 every client posts once and stays usable; 403 makes one disable the
-provider for a minute, 401 and 5xx make several post again and again. Messages: 400 makes one client post six times while
-it drops features, 451 with `invalid_request_error` once. A caller that policy does not know is refused like any other
+provider for a minute, 401 and 5xx make several post again and again. 402 would say best that a limit is reached, but one
+client takes it for an account in arrears and another leaves its provider alone for ten minutes; so a limit is 400 as well,
+and `error.metadata.code` says which. Messages: 400 makes one client post six times while it drops features, 451 with
+`invalid_request_error` once; 402 it takes as it is meant. A caller that policy does not know is refused like any other
 denial, for the same reason: 401 and 403 would start log-ins and bans that help nobody. The one 401 is for who comes by TCP
 without a valid local token: there a client is right to ask its user for another one. A body that cannot be read is 400
 everywhere: no feature that a client could drop makes it readable. Responses: on 400 with `invalid_prompt` the client that
@@ -40,7 +42,7 @@ class Form:
 
 CHAT: Final[Mapping[Answer, Form]] = {
     Answer.DENY: Form(400, "invalid_request_error"),
-    Answer.BUDGET: Form(402, "limit_reached"),
+    Answer.BUDGET: Form(400, "invalid_request_error"),
     Answer.WAIT: Form(429, "rate_limit_error"),
     Answer.INVALID: Form(400, "invalid_request_error"),
     Answer.TOO_LARGE: Form(413, "invalid_request_error"),

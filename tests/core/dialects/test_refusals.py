@@ -38,7 +38,7 @@ TEXT = (
 # answer, chat status and type, messages status and type, Retry-After
 FORMS = [
     (Answer.DENY, 400, "invalid_request_error", 451, "invalid_request_error", None),
-    (Answer.BUDGET, 402, "limit_reached", 402, "billing_error", None),
+    (Answer.BUDGET, 400, "invalid_request_error", 402, "billing_error", None),
     (Answer.WAIT, 429, "rate_limit_error", 429, "rate_limit_error", str(WAIT_S)),
     (Answer.INVALID, 400, "invalid_request_error", 400, "invalid_request_error", None),
     (Answer.TOO_LARGE, 413, "invalid_request_error", 413, "request_too_large", None),
