@@ -103,11 +103,12 @@ def test_a_budget_that_ends_within_a_tool_loop_ends_the_loop(
     policy = text.replace("window: day, limit: 10.00 }", "window: day, calls: 1 }").partition("\ntests:")[0] + "\n...\n"
     agent = agent_over_tcp(lambda _, *flags: start_agentd(policy, *flags))
     home = connecting.home("nanobot", way(agent), tmp_path)
-    nanobot.turn(home, TOUCH)
+    turn = nanobot.turn(home, TOUCH)
 
     assert nanobot.marker(home).exists()
     first, second = decisions(agent.daemon)
     assert (first["verdict"], second["verdict"], second["code"]) == ("allow", "deny", "budget.exhausted")
+    assert "the calls limit of box-day" in turn.said  # and nothing about an account to be topped up
 
 
 def test_an_upstream_that_is_busy_once_is_not_noticed(agent: TcpAgent, tmp_path: Path) -> None:
