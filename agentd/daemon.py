@@ -187,19 +187,21 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
             tasks.create_task(watch.run(), name="policy-watch"),
             tasks.create_task(_reloads(house, watch, ends.reload), name="reload"),
             tasks.create_task(_pulse(house).run(), name="pulse"),
-            tasks.create_task(_housekeeping(house), name="housekeeping"),
+            tasks.create_task(_housekeeping(house, refuser), name="housekeeping"),
             *books.start(tasks),
         ]
         house.machine.tcp = tcp_address(listeners)
         _ready(house, listeners)
         await ends.signals.stop.wait()
         await _stop(house, pipeline, relay, doors, ends.signals)
+        await refuser.catch_up(everything=True)
+        await _last_line(house, relay)
         for task in background:
             task.cancel()
 
 
 async def _stop(house: House, pipeline: ModelPipeline, relay: Relay, doors: list[DoorServer], signals: Signals) -> None:
-    """Stop accepting, finish, cut; then the record gets its last line."""
+    """Stop accepting, finish, cut."""
     house.notify(STOPPING="1", STATUS="finishing what runs")
     pipeline.stopping = True
     for door in doors:
@@ -216,7 +218,6 @@ async def _stop(house: House, pipeline: ModelPipeline, relay: Relay, doors: list
         await _finish(doors, house.settings.cut_s)
     for door in doors:
         await door.cut()
-    await _last_line(house, relay)
 
 
 async def _last_line(house: House, relay: Relay) -> None:
@@ -327,9 +328,10 @@ def _pulse(house: House) -> Pulse:
     return pulse
 
 
-async def _housekeeping(house: House) -> None:
+async def _housekeeping(house: House, refuser: Refuser) -> None:
     while True:
         await house.machine.look()
+        await refuser.catch_up()
         house.state.spend.forget_old(house.clock.wall_ns())
         await asyncio.sleep(HOUSEKEEPING_S)
 

@@ -110,7 +110,7 @@ class Admission:
 
     async def _refuse(self, peer: Peer, dialect: Dialect, refused: _Refused) -> ports.Answer:
         line = lines.with_detail(lines.refusal_line(self._refuser.origin(peer, None), refused.reason), refused.detail)
-        answer, recorded = await self._refuser.within_bounds(peer, dialect, line, Deny(refused.reason, refused.answer))
+        answer, recorded = await self._refuser.within_bounds(dialect, line, Deny(refused.reason, refused.answer))
         if recorded and refused.reason is WRONG_UID:
             log.error(
                 "token %s of agent %s was used by uid %d, which that agent may not be: stolen, or the policy lacks the uid",

@@ -1,13 +1,14 @@
 """Refusals: each has a line in the record and words in the agent's own dialect.
 
-Two kinds of refusal have no line of their own: those whose reason is that there can be none, and those of strangers at the door
-for TCP beyond what `noise` allows them, which are counted.
+Two kinds of refusal have no line of their own: those whose reason is that there can be none, and those beyond what `noise` allows
+their caller. These are counted, and the agent is told the line that stands for them: the last one of their kind.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agentd.core.accounting.canonical import name_of
+from agentd.core.accounting.times import rfc3339
 from agentd.core.dialects import grammar
 from agentd.core.policy.match import match_agent
 from agentd.core.types.callers import Peer
@@ -48,19 +49,39 @@ class Refuser:
 
     async def recorded(self, dialect: Dialect, line: Line, deny: Deny) -> ports.Answer:
         """Write the line, then word the refusal."""
-        try:
-            receipt = await self.ledger.append(line)
-        except RecordUnavailable as gone:
-            return self.unrecorded(dialect, gone)
-        return worded(dialect, deny, name_of(line.kind, receipt.seq))
+        return (await self.within_bounds(dialect, line, deny))[0]
 
-    async def within_bounds(self, peer: Peer, dialect: Dialect, line: Line, deny: Deny) -> tuple[ports.Answer, bool]:
-        """Refuse a stranger who came by TCP; whether it was given a line of its own is in the answer too (see `noise`)."""
-        unheard = self.noise.heard(peer.uid, line.code or "", self.clock.wall_ns())
+    async def within_bounds(self, dialect: Dialect, line: Line, deny: Deny) -> tuple[ports.Answer, bool]:
+        """The same; whether it was given a line of its own is in the answer too (see `noise`)."""
+        unheard = self.noise.heard(line, self.clock.wall_ns())
         if unheard is None:
-            return worded(dialect, deny, ""), False
+            return worded(dialect, deny, self.noise.stands_for(line)), False
+        try:
+            name = await self._write(line, unheard)
+        except RecordUnavailable as gone:
+            self.noise.unwritten(line, unheard)
+            return self.unrecorded(dialect, gone), True
+        return worded(dialect, deny, name), True
+
+    async def catch_up(self, *, everything: bool = False) -> None:
+        """Write down what waits for a line in vain (see `Noise.due`). A record that takes none gets them later."""
+        due = self.noise.due(self.clock.wall_ns(), everything=everything)
+        for place, (line, unheard) in enumerate(due):
+            late = lines.with_detail(line, {"refused_at": line.at})
+            try:
+                await self._write(replace(late, at=rfc3339(self.clock.wall_ns())), unheard)
+            except RecordUnavailable:
+                for left, count in due[place:]:
+                    self.noise.unwritten(left, count + 1)
+                return
+
+    async def _write(self, line: Line, unheard: int) -> str:
+        """The name of the line, once it stands; it tells how many went before without one. Raises `RecordUnavailable`."""
         counted = lines.with_detail(line, {"unrecorded_before": unheard} if unheard else {})
-        return await self.recorded(dialect, counted, deny), True
+        receipt = await self.ledger.append(counted)
+        name = name_of(line.kind, receipt.seq)
+        self.noise.written(line, name)
+        return name
 
     def unrecorded(self, dialect: Dialect, gone: RecordUnavailable) -> ports.Answer:
         """What a caller is told when nothing can be written down: no, whatever it asked."""
@@ -75,8 +96,6 @@ class Refuser:
         if held is not None and agent is None:
             reason, answer = stranger(held.policy.source), Answer.UNKNOWN
         line = lines.refusal_line(self.origin(peer, agent.name if agent else None), reason)
-        if agent is None and peer.transport == "tcp":
-            return (await self.within_bounds(peer, dialect, line, Deny(reason, answer)))[0]
         return await self.recorded(dialect, line, Deny(reason, answer))
 
     async def unreadable(self, peer: Peer, dialect: Dialect, error: Unreadable) -> ports.Answer:
