@@ -33,7 +33,7 @@ def session_named(agent: str, key: str) -> str:
 
 def opaque(secret: bytes, session: str) -> str:
     """What the upstream may know of a session: stable, and meaningless without this box's secret."""
-    return "s-" + hmac.new(secret, session.encode(), hashlib.sha256).hexdigest()[:SESSION_HEX]
+    return "s-" + hmac.digest(secret, session.encode(), "sha256").hex()[:SESSION_HEX]
 
 
 class Sessions:

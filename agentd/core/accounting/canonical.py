@@ -7,7 +7,7 @@ written as UTF-8, and the database ends a text at NUL; both come from hostile in
 kept visibly, spelled out as their escapes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -56,47 +56,82 @@ def record_of(line: Line, seq: int, prev: str) -> dict[str, Any]:
 
 def canonical(record: Mapping[str, Any]) -> bytes:
     """Canonical bytes of a record. Raises `Uncanonical`."""
-    plain = {name: _clean(value, name, 0) for name, value in record.items()}
+    plain: dict[str, object] = {}
+    for name, value in record.items():
+        try:
+            plain[name] = _clean(value, 0)
+        except _Unclean as unclean:
+            raise Uncanonical(name + unclean.where, unclean.problem) from None
     body = msgspec.json.encode(plain, order="sorted")
     if len(body) > MAX_LINE_BYTES:
         raise Uncanonical("it", f"has {len(body)} bytes, more than {MAX_LINE_BYTES}")
     return body
 
 
-def _clean(value: object, where: str, depth: int) -> object:
-    """The value in plain JSON types, or `Uncanonical`."""
+class _Unclean(Exception):
+    """A value that cannot be written, found below `where`: the path is put together on the way out, for the rare case."""
+
+    def __init__(self, problem: str, where: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.where = where
+
+
+def _clean(value: object, depth: int) -> object:
+    """The value in plain JSON types. Raises `_Unclean`."""
     if value is None or value is True or value is False:
         return value
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, int):
-        return _number(int(value), where)
+        return _number(int(value))
     if depth >= MAX_DEPTH:
-        raise Uncanonical(where, f"is nested deeper than {MAX_DEPTH}")
+        raise _Unclean(f"is nested deeper than {MAX_DEPTH}")
     if isinstance(value, Mapping):
-        return {_key(key, where): _clean(item, f"{where}.{key}", depth + 1) for key, item in value.items()}
+        return _clean_map(value, depth + 1)
     if isinstance(value, (list, tuple)):
-        return [_clean(item, f"{where}[{place}]", depth + 1) for place, item in enumerate(value)]
-    raise Uncanonical(where, f"is a {type(value).__name__}, and only text, whole numbers, lists and maps are written")
+        return _clean_list(value, depth + 1)
+    raise _Unclean(f"is a {type(value).__name__}, and only text, whole numbers, lists and maps are written")
+
+
+def _clean_map(value: Mapping[object, object], depth: int) -> dict[str, object]:
+    clean: dict[str, object] = {}
+    for key, item in value.items():
+        try:
+            clean[_key(key)] = _clean(item, depth)
+        except _Unclean as unclean:
+            at = f".{key}" if isinstance(key, str) else ""
+            raise _Unclean(unclean.problem, at + unclean.where) from None
+    return clean
+
+
+def _clean_list(value: Sequence[object], depth: int) -> list[object]:
+    clean: list[object] = []
+    for place, item in enumerate(value):
+        try:
+            clean.append(_clean(item, depth))
+        except _Unclean as unclean:
+            raise _Unclean(unclean.problem, f"[{place}]{unclean.where}") from None
+    return clean
 
 
 def visible(text: str) -> str:
     """The text as it is written: halves of surrogate pairs and NUL spelled out, all else as it is."""
-    plain = str.__str__(text)
+    plain = text if type(text) is str else str.__str__(text)
     if "\0" in plain:
         plain = plain.replace("\0", "\\u0000")
     return plain if plain.isascii() else plain.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _key(key: object, where: str) -> str:
+def _key(key: object) -> str:
     """A map's key, which must be text."""
     if not isinstance(key, str):
-        raise Uncanonical(where, f"has a key of type {type(key).__name__}")
+        raise _Unclean(f"has a key of type {type(key).__name__}")
     return visible(key)
 
 
-def _number(value: int, where: str) -> int:
+def _number(value: int) -> int:
     """A whole number of at most 64 bits."""
     if not INT_MIN <= value <= INT_MAX:
-        raise Uncanonical(where, "is a number of more than 64 bits")
+        raise _Unclean("is a number of more than 64 bits")
     return value

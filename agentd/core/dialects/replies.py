@@ -138,13 +138,19 @@ class _Machine:
         self._ear = ear
         self._notes = Notes()
         self._over = False
+        self._said: ReplyFacts | None = None
         self.quiet = 0
         self.held = 0
 
     @property
     def facts(self) -> ReplyFacts:
-        """See `ReplyMachine`."""
-        return _facts(self._ear, self._notes)
+        """See `ReplyMachine`. What was said when the bytes are over is worked out once."""
+        if self._said is not None:
+            return self._said
+        said = _facts(self._ear, self._notes)
+        if self._over:
+            self._said = said
+        return said
 
     @property
     def failed(self) -> bool:

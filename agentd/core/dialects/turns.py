@@ -73,20 +73,44 @@ def shape_of(outline: Outline, tools: tuple[str, ...]) -> Shape:
     turns = outline.turns
     text, wake, place = _last_human(turns)
     later = turns[place:]
+    counted = _Counted(system_chars=outline.system_chars)
+    for turn in turns:
+        counted.count(turn)
     return Shape(
         human_text=text,
         wrapper=wake,
         continuation=any(turn.results for turn in later),
-        provider_state=any(turn.state for turn in turns),
+        provider_state=counted.state,
         turns=len(turns),
-        system_chars=outline.system_chars + sum(turn.chars for turn in turns if turn.role is Role.SYSTEM),
-        history_chars=sum(turn.chars for turn in turns if turn.role is not Role.SYSTEM),
+        system_chars=counted.system_chars,
+        history_chars=counted.history_chars,
         tools=tools,
         tools_used=tuple(dict.fromkeys(name[:NAME_CHARS] for turn in later for name in turn.calls)),
-        images=sum(turn.images for turn in turns),
-        documents=sum(turn.documents for turn in turns),
+        images=counted.images,
+        documents=counted.documents,
         conversation=_conversation(turns),
     )
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Sums over a conversation, taken in one pass: a late one has hundreds of turns."""
+
+    system_chars: int = 0
+    history_chars: int = 0
+    images: int = 0
+    documents: int = 0
+    state: bool = False
+
+    def count(self, turn: Turn) -> None:
+        """Add a turn."""
+        if turn.role is Role.SYSTEM:
+            self.system_chars += turn.chars
+        else:
+            self.history_chars += turn.chars
+        self.images += turn.images
+        self.documents += turn.documents
+        self.state = self.state or turn.state
 
 
 def _last_human(turns: Sequence[Turn]) -> tuple[str, str | None, int]:
