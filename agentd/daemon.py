@@ -277,7 +277,7 @@ async def _restore(ledger: Ledger, clock: SystemClock, state: State) -> None:
     """What the record knows of the past, as far as it still counts."""
     since = clock.wall_ns() - PAST_HOURS * NS_PER_HOUR
     state.halts.restore(await ledger.reader.lines(ports.LineQuery(kinds=(Kind.HALT, Kind.RESUME), limit=PAST_LINES)))
-    state.spend.restore(await ledger.reader.accounts(since // NS_PER_HOUR))
+    state.spend.restore(await ledger.reader.accounts(since // NS_PER_HOUR), clock.wall_ns())
     state.escalations.restore(
         await ledger.reader.lines(ports.LineQuery(kinds=(Kind.ESCALATION,), since_ns=since, limit=PAST_LINES))
     )
@@ -332,7 +332,7 @@ async def _housekeeping(house: House, refuser: Refuser) -> None:
     while True:
         await house.machine.look()
         await refuser.catch_up()
-        house.state.spend.forget_old(house.clock.wall_ns())
+        house.state.spend.forget_old(house.clock.wall_ns(), house.clock.mono_ns())
         await asyncio.sleep(HOUSEKEEPING_S)
 
 

@@ -117,7 +117,7 @@ class Spend:
 
     def reopen(self, held: Reservation, cost: int | None, tokens: int) -> None:
         """Take a settlement back, whose line could not be written: the reservation holds again."""
-        self._add(held.account, held.at_ns, 0 if cost is None else held.amount - cost, 0, -tokens)
+        self._change(held, (0 if cost is None else held.amount - cost, 0, -tokens))
 
     def used(self, policy: Policy, account: Account, at_ns: int) -> dict[tuple[str, str], Used]:
         """The state of every budget account that a call at any tier of the policy could be charged to."""

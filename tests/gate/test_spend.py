@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agentd.core.accounting.times import NS_PER_S
 from agentd.core.policy import schema as s
-from agentd.gate.spend import NS_PER_HOUR, SESSION_TTL_NS, Account, Spend
+from agentd.gate.spend import KEPT_NS, LOOK_NS, NS_PER_HOUR, SESSION_TTL_NS, Account, Spend
 from builders import NOON, policy
 
 MAIN = Account("main", "routine", "economy", "s1")
@@ -82,7 +82,7 @@ def test_the_record_restores_the_sums() -> None:
         "tokens": 9,
         "nusd": 33,
     }
-    spend.restore([row, {**row, "hour": row["hour"] - 24, "nusd": 1000}])
+    spend.restore([row, {**row, "hour": row["hour"] - 24, "nusd": 1000}], NOON)
     assert spent(spend) == 33
     assert spent(spend, replace(DAY, scope=s.Scope.CLASS), "class:routine") == 33
 
@@ -104,8 +104,40 @@ def test_old_sums_are_forgotten() -> None:
     spend = Spend()
     spend.reserve(MAIN, 70, NOON)
     assert spend.known(s.Scope.AGENT) == ["agent:main"]
-    spend.forget_old(NOON + 400 * 24 * NS_PER_HOUR)
+    later = NOON + 400 * 24 * NS_PER_HOUR
+    spend.forget_old(later, 0)
     assert spend.known(s.Scope.BOX) == []
+    assert spent(spend) == 70, "kept for a clock that is put right"
+    spend.forget_old(later, KEPT_NS + 1)
+    assert spent(spend) == 0
+
+
+def test_a_settlement_of_what_is_forgotten_changes_nothing() -> None:
+    spend = Spend()
+    held = spend.reserve(MAIN, 70, NOON)
+    spend.forget_old(NOON + 400 * 24 * NS_PER_HOUR, 0)
+    spend.forget_old(NOON + 400 * 24 * NS_PER_HOUR, KEPT_NS + 1)
+    spend.settle(held, 1, 1)
+    spend.reserve(MAIN, 5, NOON)
+    assert spent(spend) == 5
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(1, 9)), max_size=30), st.integers(-3, 3))
+def test_a_clock_that_jumps_gives_nobody_a_window_twice(calls: list[tuple[int, int]], today: int) -> None:
+    """Whatever way the days come, each counts what was reserved in it; and so after a restart."""
+    spend, record = Spend(), []
+    for mono, (day, amount) in enumerate(calls):
+        at = NOON + day * 24 * NS_PER_HOUR
+        spend.reserve(MAIN, amount, at)
+        spend.forget_old(at, mono * LOOK_NS)
+        names = {"agent": "main", "class": "routine", "tier": "economy", "session": "s1"}
+        record.append({"hour": at // NS_PER_HOUR, "calls": 1, "tokens": 0, "nusd": amount, **names})
+    again = Spend()
+    again.restore(sorted(record, key=lambda row: row["hour"]), NOON + today * 24 * NS_PER_HOUR)
+    for day in range(-3, 4):
+        at = NOON + day * 24 * NS_PER_HOUR
+        booked = sum(amount for on, amount in calls if on == day)
+        assert spent(spend, at=at) == spent(again, at=at) == booked
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.none() | st.integers(0, 1000), st.booleans()), max_size=40))

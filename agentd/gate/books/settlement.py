@@ -4,7 +4,9 @@ A call that was cut or left keeps its whole reservation, because unknown is not 
 cost, though not at once; so each is asked for at fixed ages, and the first answer with a cost settles it: a line, and with it
 the sums behind the budgets. Nothing is kept on the side: the record says which calls are owed, and a start asks for those of
 the last day. When the last try was answered without a cost, a line says that the reservation stays for good; an upstream that
-could not be reached at all is asked again until the call is a day old.
+could not be reached at all is asked again until the call is a day old. Ages are measured by the clock that never steps, so that
+setting the box's clock neither delays a question nor gives a call up; only of what an earlier start left open the record's times
+tell.
 """
 
 import asyncio
@@ -44,7 +46,8 @@ log = logging.getLogger("agentd.settlement")
 
 @dataclass(frozen=True, slots=True)
 class Owed:
-    """A call that is closed without a cost. `tokens`: those that its outcome counted already. Times in ns since 1970."""
+    """A call that is closed without a cost. `tokens`: those that its outcome counted already. `at_ns`: when it was decided, ns
+    since 1970; `closed_ns`: when it ended, by the clock that never steps."""
 
     seq: int
     account: Account
@@ -103,7 +106,7 @@ class Settlement:
                 reserved=run.money.amount,
                 tokens=(usage.prompt or 0) + (usage.completion or 0),
                 at_ns=run.money.at_ns,
-                closed_ns=self._desk.clock.wall_ns(),
+                closed_ns=self._desk.clock.mono_ns(),
             )
         )
         self._news.set()
@@ -134,7 +137,7 @@ class Settlement:
             log.error("what is not settled yet cannot be read: %s", gone)
             return
         for row in rows:
-            owed = _from_row(row)
+            owed = _from_row(row, self._desk.clock)
             if row["given_up"] is not None:
                 self._lost[owed.seq] = owed
             elif owed.seq not in self._waiting and owed.seq not in self._lost:
@@ -144,11 +147,11 @@ class Settlement:
         if owed.generation is None or self._desk.endpoint(owed.upstream) is None:
             self._lost[owed.seq] = owed
         else:
-            self._waiting[owed.seq] = _Waiting(owed, _next_try(owed, self._desk.clock.wall_ns()))
+            self._waiting[owed.seq] = _Waiting(owed, _next_try(owed, self._desk.clock.mono_ns()))
 
     async def round(self) -> float | None:
         """Ask for all that is due. Answers how many seconds there is nothing to do; None: until something comes."""
-        now = self._desk.clock.wall_ns()
+        now = self._desk.clock.mono_ns()
         self._lost = {seq: owed for seq, owed in self._lost.items() if now - owed.closed_ns < DAY_S * NS_PER_S}
         due = [item.owed for item in self._waiting.values() if item.due_ns <= now]
         slots = asyncio.Semaphore(PARALLEL)
@@ -158,11 +161,11 @@ class Settlement:
         if not self._waiting:
             return None
         first = min(item.due_ns for item in self._waiting.values())
-        return max(0.0, (first - self._desk.clock.wall_ns()) / NS_PER_S)
+        return max(0.0, (first - self._desk.clock.mono_ns()) / NS_PER_S)
 
     async def _try(self, owed: Owed, slots: asyncio.Semaphore) -> None:
         async with slots:
-            asked_ns = self._desk.clock.wall_ns()
+            asked_ns = self._desk.clock.mono_ns()
             found, reached = await self._ask(owed)
         if found is not None and found.usage.cost is not None:
             await self._write(owed, found)
@@ -185,14 +188,15 @@ class Settlement:
 
     async def _write(self, owed: Owed, found: Generation | None) -> None:
         """The line first, then the sums; a line that is refused because there is one already changes nothing."""
-        line = settlement_line(owed, found, self._desk.clock.wall_ns())
+        clock = self._desk.clock
+        line = settlement_line(owed, found, clock.wall_ns(), clock.mono_ns() - owed.closed_ns)
         try:
             await self._desk.ledger.append(line)
         except RecordUnavailable as gone:
             if gone.code == "record.not_owed":
                 self._waiting.pop(owed.seq, None)
             else:
-                self._waiting[owed.seq].due_ns = self._desk.clock.wall_ns() + NOT_WRITTEN_S * NS_PER_S
+                self._waiting[owed.seq].due_ns = clock.mono_ns() + NOT_WRITTEN_S * NS_PER_S
             return
         self._waiting.pop(owed.seq, None)
         if found is None or found.usage.cost is None:
@@ -216,14 +220,14 @@ class Settlement:
             await self._desk.alarms.sound(Alarm("settlement.above_reservation", about, message, hint))
 
 
-def settlement_line(owed: Owed, found: Generation | None, at_ns: int) -> Line:
-    """The line that settles a call, or says that nobody will (`found` None)."""
+def settlement_line(owed: Owed, found: Generation | None, at_ns: int, age_ns: int) -> Line:
+    """The line that settles a call `age_ns` after it ended, or says that nobody will (`found` None)."""
     settled = found is not None and found.usage.cost is not None
     usage = found.usage if found is not None else None
     detail: dict[str, Any] = {
         "generation": owed.generation,
         "cost_source": (CostSource.REPORTED if settled else CostSource.UNSETTLED).value,
-        "after_s": (at_ns - owed.closed_ns) // NS_PER_S,
+        "after_s": age_ns // NS_PER_S,
     }
     if found is not None:
         detail |= {
@@ -274,7 +278,9 @@ def _after(owed: Owed, now_ns: int) -> int:
     return next((due for due in ages if due > now_ns), now_ns + AGAIN_S * NS_PER_S)
 
 
-def _from_row(row: Mapping[str, Any]) -> Owed:
+def _from_row(row: Mapping[str, Any], clock: Clock) -> Owed:
+    """A call of the record. One that ended in what is now the future has just ended."""
+    age = max(0, clock.wall_ns() - from_rfc3339(row["closed_at"]))
     account = Account(row["agent"] or "", row["class"] or "", row["tier"] or "", row["session"] or "")
     return Owed(
         seq=int(row["seq"]),
@@ -286,5 +292,5 @@ def _from_row(row: Mapping[str, Any]) -> Owed:
         reserved=int(row["reserved_nusd"]),
         tokens=int(row["tokens"]),
         at_ns=from_rfc3339(row["at"]),
-        closed_ns=from_rfc3339(row["closed_at"]),
+        closed_ns=clock.mono_ns() - age,
     )

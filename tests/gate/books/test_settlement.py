@@ -320,3 +320,29 @@ def test_a_client_that_leaves_is_settled_too() -> None:
         assert it.box.spent() == 100_000
 
     scene(told)
+
+
+@pytest.mark.parametrize("days", [2, -2])
+def test_setting_the_clock_neither_delays_a_question_nor_gives_up(days: int) -> None:
+    async def told(it: Scene) -> None:
+        await it.cut()
+        it.box.clock.wall_ns = lambda: it.box.clock.now + days * DAY_NS  # type: ignore[method-assign]
+        it.accounts.scripts["generation"] = [None, record_of()]
+        assert await it.after(2) == 3.0
+        assert it.lines == []
+        assert await it.after(5) is None
+        assert [(line.status, line.detail["after_s"]) for line in it.lines] == [("settled", 5)]
+
+    scene(told)
+
+
+def test_what_ended_in_the_future_by_the_record_has_just_ended() -> None:
+    """The clock was ahead when it was written, and was put right before this start."""
+
+    async def told(it: Scene) -> None:
+        await it.owes(row_of(7, -DAY_S))
+        it.accounts.scripts["generation"] = [record_of()]
+        await it.after(2)
+        assert len(it.lines) == 1
+
+    scene(told)
