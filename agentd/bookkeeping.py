@@ -21,8 +21,10 @@ from agentd.gate.books.keywatch import MANAGEMENT, MANAGES, KeyWatch
 from agentd.gate.books.keywatch import Desk as WatchDesk
 from agentd.gate.books.listwatch import Desk as ListDesk
 from agentd.gate.books.listwatch import ListWatch
+from agentd.gate.books.modelwatch import ModelWatch
 from agentd.gate.books.settlement import Desk, Settlement
 from agentd.gate.current import CurrentPolicy
+from agentd.gate.flight import Run
 from agentd.gate.ports import Endpoint
 from agentd.gate.ports_operator import OperatorRefused
 from agentd.gate.relay import Relay
@@ -46,6 +48,7 @@ class Bookkeeping:
         self._house = house
         self._accounts = accounts = UpstreamAccounts(upstream, house.clock)
         self.alarms = Alarms(house.ledger, house.clock)
+        self.models = ModelWatch(self.alarms)
         self.settlement = Settlement(
             Desk(
                 ledger=house.ledger,
@@ -82,14 +85,21 @@ class Bookkeeping:
         )
 
     def attend(self, relay: Relay) -> None:
-        """Hear of calls whose cost nobody said, and of upstreams that have no money left; the simulator has enough."""
+        """Hear of calls whose cost nobody said, and of how calls ended; the simulator has money enough and any key will do."""
         relay.on_unsettled = self.settlement.add
-        if not self._house.settings.simulate:
-            relay.on_exhausted = self.keys.exhausted
+        relay.on_ended = self.models.ended if self._house.settings.simulate else self._ended
+
+    def _ended(self, run: Run, error: UpstreamFailed | None) -> None:
+        self.models.ended(run, error)
+        if error is not None:
+            self.keys.failed(run.permit.allow.limits.upstream, error, run.started_ns)
 
     def start(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Run everything; whoever stops the daemon cancels it."""
-        started = [tasks.create_task(steady("settlement", self.settlement.run), name="settlement")]
+        started = [
+            tasks.create_task(steady("settlement", self.settlement.run), name="settlement"),
+            tasks.create_task(steady("the watch on models", self.models.run), name="model-watch"),
+        ]
         if not self._house.settings.simulate:  # the simulator's key is nobody's, and its list the shipped one
             started.append(tasks.create_task(steady("the watch on keys", self.keys.run), name="key-watch"))
             started.append(tasks.create_task(steady("the watch on lists", self.lists.run), name="list-watch"))

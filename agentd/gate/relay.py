@@ -67,7 +67,7 @@ class Relay:
         self._flights: dict[int, Flight] = {}
         self.upstreams: dict[str, Health] = {}
         self.on_unsettled: Callable[[Run, Outcome], None] = lambda _run, _outcome: None
-        self.on_exhausted: Callable[[str], None] = lambda _upstream: None
+        self.on_ended: Callable[[Run, UpstreamFailed | None], None] = lambda _run, _error: None
         self._late: set[asyncio.Task[None]] = set()
         self._ending = False
 
@@ -235,10 +235,11 @@ class Relay:
         now = rfc3339(self._clock.wall_ns())
         if ending is Ending.DONE:
             self.upstreams[name] = Health(last_ok=now)
+            self.on_ended(run, None)
         elif error is not None and ending in (Ending.ERROR, Ending.CUT, Ending.TIMEOUT):
             self.upstreams[name] = Health(before.last_ok, error.code, now)
-        if isinstance(error, UpstreamFailed) and error.exhausted:
-            self.on_exhausted(name)
+        if isinstance(error, UpstreamFailed):
+            self.on_ended(run, error)
 
     def _closed(self, closing: "_Closing") -> None:
         self._flights.pop(closing.flight.run.permit.receipt.seq, None)

@@ -178,10 +178,11 @@ def test_the_value_is_nowhere_after_a_whole_session(daemon: daemons.Daemon, tap:
     set_key(daemon, canary)
     answers = [chat(daemon, "hello", target, stream=stream) for target in DIALECTS for stream in (False, True)]
     for fault in ("echo-key", "status:401", "error-mid:string", "html502"):
-        answers += [
-            chat(daemon, f"[[sim:fault {fault}]]", target, stream=s) for target in DIALECTS for s in (False, True)
-        ]
-    for says in (refusal_with, answer_with, stream_with):
+        for target in DIALECTS:
+            for stream in (False, True):
+                answers.append(chat(daemon, f"[[sim:fault {fault}]]", target, stream=stream))
+                set_key(daemon, canary)  # a key that was refused serves again when it is set anew
+    for says in (answer_with, stream_with, refusal_with):
         tap.says = says
         answers += [chat(daemon, "hello", target, stream=stream) for target in DIALECTS for stream in (False, True)]
     tap.says = None

@@ -22,6 +22,9 @@ from agentd.core.types.verdicts import Answer
 MAX_ERROR_BYTES = 64 << 10
 """More of an error answer is not read."""
 
+KEY_REFUSED, NO_MODEL = "upstream.key_refused", "upstream.no_model"
+"""Codes that say more than that one call failed: nothing of this key, or of this model, can be served."""
+
 MIN_RETRY_S, MAX_RETRY_S = 1, 300
 """Retry-After is brought into this range: below it clients storm, above it they give up for the day."""
 
@@ -55,7 +58,7 @@ _DOWN = _Meaning("upstream.unavailable", "the provider behind the upstream does 
 _SLOW = _Meaning("upstream.timeout", "the upstream took too long", Answer.WAIT, True, True)
 _BROKEN = _Meaning("upstream.error", "the upstream had an internal error", Answer.WAIT, True)
 _FUNDS = _Meaning("upstream.limit", "the limit that the operator has at the upstream is reached", Answer.BUDGET)
-_KEY = _Meaning("upstream.key_refused", "the upstream does not accept the operator's key", Answer.DENY)
+_KEY = _Meaning(KEY_REFUSED, "the upstream does not accept the operator's key", Answer.DENY)
 _REFUSED = _Meaning("upstream.refused", "the upstream refuses this request", Answer.DENY)
 _REGION = _Meaning("upstream.refused", "the upstream does not serve this model in this region", Answer.DENY, True)
 _LONG = _Meaning("upstream.too_long", "the request is longer than the model's context", Answer.INVALID)
@@ -63,7 +66,7 @@ _INVALID = _Meaning("upstream.invalid", "the upstream finds the request invalid"
 _IMAGE = _Meaning("upstream.invalid", "the upstream cannot use an image of the request", Answer.INVALID)
 _CONTENT = _Meaning("upstream.content_refused", "the upstream's content rules refuse this request", Answer.DENY)
 _CONSTRAINT = _Meaning("upstream.no_endpoint", "no provider fits what the request needs", Answer.DENY, True)
-_MODEL = _Meaning("upstream.no_model", "the upstream does not have this model", Answer.DENY, True)
+_MODEL = _Meaning(NO_MODEL, "the upstream does not have this model", Answer.DENY, True)
 _PRIVATE = _Meaning(
     "upstream.no_private_endpoint", "no provider meets the data and price rules of the policy", Answer.DENY, True
 )

@@ -4,7 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from agentd.core.types.errors import RecordUnavailable
+from agentd.core.types.errors import RecordUnavailable, UpstreamFailed
 from agentd.core.types.records import Kind
 from agentd.core.types.verdicts import Answer
 from agentd.gate.books.alarms import Alarms
@@ -21,6 +21,16 @@ def key(**data: Any) -> bytes:
     return json.dumps(
         {"data": {"limit": 50, "limit_remaining": 12.5, "limit_reset": "daily", "usage_daily": 1, **data}}
     ).encode()
+
+
+def broke() -> UpstreamFailed:
+    error = UpstreamFailed("upstream.limit", "no money", status=402, retryable=False, answer=Answer.BUDGET)
+    error.exhausted = True
+    return error
+
+
+def no_entry() -> UpstreamFailed:
+    return UpstreamFailed("upstream.key_refused", "no entry", status=401, retryable=False, answer=Answer.DENY)
 
 
 class Scene:
@@ -102,8 +112,8 @@ def test_a_key_with_nothing_left_is_shut_until_it_has_money() -> None:
 def test_a_call_that_could_not_be_paid_for_shuts_at_once_for_a_minute() -> None:
     it = Scene(key())
     it.round()
-    it.watch.exhausted("or")
-    it.watch.exhausted("or")
+    it.watch.failed("or", broke(), it.clock.now)
+    it.watch.failed("or", broke(), it.clock.now)
     assert it.outside.shut["or"].answer is Answer.BUDGET
     assert it.round(PROBE_S - 1) == PROBE_S
     assert len(it.accounts.asked) == 1  # nobody asks within that minute
@@ -111,9 +121,73 @@ def test_a_call_that_could_not_be_paid_for_shuts_at_once_for_a_minute() -> None:
     assert it.watch.views()[0]["shut"]
     it.round(1)
     assert it.outside.shut == {}
-    it.watch.exhausted("or")  # the proof failed: the alarm that stands is not written again
+    it.watch.failed("or", broke(), it.clock.now)  # the proof failed: the alarm that stands is not written again
     it.round(1)
     assert len(it.record.of(Kind.ALARM)) == 1
+
+
+def test_a_key_that_a_call_found_refused_serves_nobody_until_it_is_accepted() -> None:
+    it = Scene(key(), no_entry(), key())
+    it.round()
+    it.watch.failed("or", no_entry(), it.clock.now)
+    deny = it.outside.shut["or"]
+    assert (deny.reason.code, deny.answer) == ("key.refused", Answer.DENY)
+    assert it.round(PROBE_S - 1) == PROBE_S
+    assert len(it.accounts.asked) == 1  # nobody asks within that minute
+    (alarm,) = it.alarms.standing()
+    assert (alarm.alarm.code, alarm.alarm.hint.rpartition(": ")[2]) == ("key.refused", "agentctl key set or")
+    assert it.round(1) == PROBE_S
+    assert "or" in it.outside.shut  # asked, and refused again
+    assert it.round() == PROBE_S
+    assert (it.outside.shut, it.codes) == ({}, ["key.refused"])
+    assert it.round() == LOOK_S
+    assert it.codes == []
+    assert len(it.record.of(Kind.ALARM)) == 1
+
+
+def test_a_key_that_is_refused_when_it_is_looked_at_is_shut_before_any_call() -> None:
+    it = Scene(no_entry())
+    assert it.round() == PROBE_S
+    assert (it.outside.shut["or"].reason.code, it.codes) == ("key.refused", ["key.refused"])
+
+
+def test_all_upstreams_of_a_bad_key_are_shut_and_no_other() -> None:
+    it = Scene(key())
+    it.endpoints = [
+        ENDPOINT,
+        Endpoint("eu", "openrouter", "https://eu.example", "or"),
+        Endpoint("x", "openrouter", "https://x", "x"),
+    ]
+    it.watch.failed("eu", no_entry(), it.clock.now)
+    assert sorted(it.outside.shut) == ["eu", "or"]
+
+
+def test_a_call_that_was_sent_with_the_old_key_says_nothing_of_the_new_one() -> None:
+    it = Scene(key())
+    begun = it.clock.now
+    it.clock.now += 1
+    it.watch.changed()
+    it.watch.failed("or", no_entry(), begun)
+    assert it.outside.shut == {}
+
+
+def test_a_look_with_the_old_key_says_nothing_of_the_new_one() -> None:
+    it = Scene(no_entry())
+
+    async def replaced(endpoint: Endpoint, value: str | None = None) -> bytes:
+        it.clock.now += 1
+        it.watch.changed()
+        raise no_entry()
+
+    it.accounts.key = replaced  # type: ignore[method-assign]
+    assert it.round() == PROBE_S
+    assert (it.outside.shut, it.codes) == ({}, [])
+
+
+def test_other_failures_shut_nothing() -> None:
+    it = Scene(key())
+    it.watch.failed("or", unreachable(), it.clock.now)
+    assert it.outside.shut == {}
 
 
 def test_a_bill_that_grows_without_calls_raises_an_alarm() -> None:

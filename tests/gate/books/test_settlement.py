@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from agentd.core.policy.schema import Budget, Scope, Window
 from agentd.core.types.errors import RecordUnavailable
 from agentd.core.types.records import Kind
 from agentd.gate.books.alarms import Alarms
 from agentd.gate.books.settlement import DAY_S, TRY_AT_S, Desk, Settlement
+from agentd.gate.spend import Account
 from builders import NOON
 from gate.owing import ENDPOINT, Accounts, Reader, record_of, row_of, unreachable
 from gate.way import WAIT, Box, play, read, stream
@@ -176,10 +178,9 @@ def test_a_call_that_came_in_before_the_record_was_read_is_there_once() -> None:
 def test_counts_of_the_outcome_are_not_counted_twice() -> None:
     async def told(it: Scene) -> None:
         it.accounts.scripts["generation"] = [record_of()]
+        it.box.spend.reserve(Account("main", "routine", "economy", "s1"), 500_000, NOON)
         await it.owes(row_of(7, tokens=40))
         await it.after(2)
-        from agentd.core.policy.schema import Budget, Scope, Window
-
         used = it.box.spend.of(Budget("b", "o", Scope.BOX, Window.DAY), "box", NOON)
         assert used.tokens == 107 - 40
 

@@ -1,0 +1,75 @@
+"""What the upstream's contract asks of its callers, where only a real daemon before a real upstream can show it."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.stage import ASKS, Stage
+from harness import daemon as daemons
+from harness import upstream as upstreams
+
+Start = Callable[..., daemons.Daemon]
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def upstream(tmp_path: Path) -> Iterator[upstreams.Upstream]:
+    made = upstreams.start(tmp_path)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def stage(start_agentd: Start, upstream: upstreams.Upstream) -> Stage:
+    return Stage(start_agentd(upstream.policy(), env=upstream.environment(), simulate=False), upstream)
+
+
+def status_when(stage: Stage, ready: Callable[[Json], bool]) -> Json:
+    """The status, once it is so."""
+    for _ in range(ASKS):
+        found: Json = stage.daemon.operate("GET", "/operator/v1/status").json()
+        if ready(found):
+            return found
+    raise AssertionError(json.dumps(found))
+
+
+def alarmed(code: str) -> Callable[[Json], bool]:
+    return lambda found: code in [alarm["code"] for alarm in found["alarms"]]
+
+
+def calls(upstream: upstreams.Upstream) -> int:
+    return sum(arrival["method"] == "POST" for arrival in upstream.arrivals())
+
+
+def test_a_key_that_is_not_accepted_stops_all_calls_and_the_cure_is_said(
+    stage: Stage, upstream: upstreams.Upstream
+) -> None:
+    status_when(stage, lambda found: bool(found["upstream_keys"]))
+    assert stage.call("chat", stream=False, fault="status:401").reply.status == 400
+    sent = calls(upstream)
+    for dialect, status in (("chat", 400), ("messages", 451)):
+        played = stage.send(dialect, "hello")
+        assert (played.reply.status, played.error()[2]["code"]) == (status, "key.refused")
+    assert calls(upstream) == sent
+    found = status_when(stage, alarmed("key.refused"))
+    assert [key["shut"] for key in found["upstream_keys"]] == [True]
+    assert "agentctl key set openrouter" in stage.daemon.ctl("doctor").stdout
+    assert "ALARM" in stage.daemon.ctl("status").stdout
+
+
+def test_a_wrong_key_is_found_before_any_call(start_agentd: Start, upstream: upstreams.Upstream) -> None:
+    environment = upstream.environment()
+    (upstream.home / "credentials" / "openrouter").write_text("sk-or-v1-" + "0" * 16)
+    stage = Stage(start_agentd(upstream.policy(), env=environment, simulate=False), upstream)
+    status_when(stage, alarmed("key.refused"))
+    assert stage.send("chat", "hello").reply.status == 400
+    assert calls(upstream) == 0
+
+
+def test_a_model_that_the_upstream_does_not_have_is_told(stage: Stage) -> None:
+    played = stage.call("chat", stream=False, fault="availability:model_not_found")
+    assert len(played.arrivals) == 2
+    assert [alarm["about"] for alarm in status_when(stage, alarmed("model.gone"))["alarms"]]
