@@ -9,7 +9,7 @@ comes back to has what was used in it: a limit cannot be had twice by way of the
 by the clock that never steps.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -34,7 +34,7 @@ BRIEF_NS = 24 * NS_PER_HOUR
 """... of a session, or of an hour: there are many, and memory is not for ever."""
 
 NEAR_HOURS = 50
-"""Of sessions and of hours, so much of the past (and of a future, if the clock was ahead) is restored at start: two days and a bit."""
+"""Of sessions and of hours, so much of the past, and of a future if the clock was ahead, is restored at start: two days."""
 
 LOOK_NS = 600 * NS_PER_S
 """Between two looks for what can be forgotten; each goes through all sums."""
@@ -97,14 +97,13 @@ class Spend:
         for row in rows:
             account = Account(row["agent"] or "", row["class"] or "", row["tier"] or "", row["session"] or "")
             near = abs(row["hour"] - at_ns // NS_PER_HOUR) <= NEAR_HOURS
-            for key in _keys(account, row["hour"] * NS_PER_HOUR):
-                if near or not _brief(key):
-                    self._bump(key, row["hour"] * NS_PER_HOUR, (row["nusd"], row["calls"], row["tokens"]))
+            keys = _keys(account, row["hour"])
+            kept = keys if near else tuple(key for key in keys if not _brief(key))
+            self._bump(kept, row["hour"] * NS_PER_HOUR, (row["nusd"], row["calls"], row["tokens"]))
 
     def reserve(self, account: Account, amount: int, at_ns: int) -> Reservation:
         """Hold an amount for a call that is about to be recorded."""
-        for key in _keys(account, at_ns):
-            self._bump(key, at_ns, (amount, 1, 0))
+        self._bump(_keys(account, at_ns // NS_PER_HOUR), at_ns, (amount, 1, 0))
         return Reservation(account, amount, at_ns)
 
     def release(self, held: Reservation) -> None:
@@ -121,11 +120,8 @@ class Spend:
 
     def used(self, policy: Policy, account: Account, at_ns: int) -> dict[tuple[str, str], Used]:
         """The state of every budget account that a call at any tier of the policy could be charged to."""
-        return {
-            (budget.name, name): self.of(budget, name, at_ns)
-            for budget in policy.budgets
-            for name in _chargeable(budget, account, policy)
-        }
+        charged = accounts(policy, account.agent, account.task, policy.tiers, account.session)
+        return {(budget.name, name): self.of(budget, name, at_ns) for budget, name in charged}
 
     def of(self, budget: Budget, name: str, at_ns: int) -> Used:
         """What one account has used of a budget's window that holds `at_ns`."""
@@ -139,7 +135,9 @@ class Spend:
     def known(self, scope: Scope) -> list[str]:
         """Names of the accounts under a scope that have used anything."""
         prefix = "box" if scope is Scope.BOX else f"{scope.value}:"
-        return sorted({key[0] for key, total in self._sums.items() if total.over_ns is None and key[0].startswith(prefix)})
+        return sorted(
+            {key[0] for key, total in self._sums.items() if total.over_ns is None and key[0].startswith(prefix)}
+        )
 
     def forget_old(self, at_ns: int, mono_ns: int) -> None:
         """Drop sums whose window has been over for long, so that memory does not grow with sessions."""
@@ -156,27 +154,56 @@ class Spend:
 
     def _change(self, held: Reservation, by: tuple[int, int, int]) -> None:
         """Correct what a reservation was counted as, where that is still known."""
-        for key in _keys(held.account, held.at_ns):
-            if key in self._sums:
-                self._bump(key, held.at_ns, by)
+        keys = _keys(held.account, held.at_ns // NS_PER_HOUR)
+        known = keys if all(key in self._sums for key in keys) else tuple(key for key in keys if key in self._sums)
+        self._bump(known, held.at_ns, by)
 
-    def _bump(self, key: _Key, at_ns: int, by: tuple[int, int, int]) -> None:
-        total = self._sums.get(key)
-        if total is None or (key[1] is Window.SESSION and at_ns - total.used_ns > SESSION_TTL_NS):
-            total = self._sums[key] = _Sum(used_ns=at_ns)
-        total.used_ns = max(total.used_ns, at_ns)
-        total.spent += by[0]
-        total.calls += by[1]
-        total.tokens += by[2]
+    def _bump(self, keys: tuple[_Key, ...], at_ns: int, by: tuple[int, int, int]) -> None:
+        """Add to all these sums, in one pass: every call does this twice."""
+        spent, calls, tokens = by
+        for key in keys:
+            total = self._sums.get(key)
+            if total is None or (key[1] is Window.SESSION and at_ns - total.used_ns > SESSION_TTL_NS):
+                total = self._sums[key] = _Sum(used_ns=at_ns)
+            if total.used_ns < at_ns:
+                total.used_ns = at_ns
+            total.spent += spent
+            total.calls += calls
+            total.tokens += tokens
 
 
-def _keys(account: Account, at_ns: int) -> Iterator[_Key]:
-    """All sums that a call counts in."""
+@lru_cache(maxsize=1024)
+def _keys(account: Account, hour: int) -> tuple[_Key, ...]:
+    """All sums that a call of this hour counts in. A call asks twice, when it begins and when it ends."""
     names = account.names()
-    for window, start in zip(CALENDAR, _starts(at_ns // NS_PER_HOUR), strict=True):
-        for name in names:
-            yield name, window, start
-    yield names[-1], Window.SESSION, 0  # the life of a session is its own alone
+    windows = tuple(zip(CALENDAR, _starts(hour), strict=True))
+    own = (names[-1], Window.SESSION, 0)  # the life of a session is its own alone
+    return (*((name, window, start) for window, start in windows for name in names), own)
+
+
+def _brief(key: _Key) -> bool:
+    """Whether there are many of its kind."""
+    return key[1] is Window.HOUR or key[0].startswith(SESSIONS)
+
+
+def _start(window: Window, at_ns: int) -> int:
+    return 0 if window is Window.SESSION else _starts(at_ns // NS_PER_HOUR)[CALENDAR.index(window)]
+
+
+def _current(key: _Key, total: _Sum, at_ns: int) -> bool:
+    """Whether it is now, for the sum of a window."""
+    if key[1] is Window.SESSION:
+        return at_ns - total.used_ns <= SESSION_TTL_NS
+    return key[2] == _start(key[1], at_ns)
+
+
+@lru_cache(maxsize=1024)
+def _keys(account: Account, hour: int) -> tuple[_Key, ...]:
+    """All sums that a call of this hour counts in. A call asks twice, when it begins and when it ends."""
+    names = account.names()
+    windows = tuple(zip(CALENDAR, _starts(hour), strict=True))
+    own = (names[-1], Window.SESSION, 0)  # the life of a session is its own alone
+    return (*((name, window, start) for window, start in windows for name in names), own)
 
 
 def _brief(key: _Key) -> bool:
