@@ -198,39 +198,6 @@ def _current(key: _Key, total: _Sum, at_ns: int) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _keys(account: Account, hour: int) -> tuple[_Key, ...]:
-    """All sums that a call of this hour counts in. A call asks twice, when it begins and when it ends."""
-    names = account.names()
-    windows = tuple(zip(CALENDAR, _starts(hour), strict=True))
-    own = (names[-1], Window.SESSION, 0)  # the life of a session is its own alone
-    return (*((name, window, start) for window, start in windows for name in names), own)
-
-
-def _brief(key: _Key) -> bool:
-    """Whether there are many of its kind."""
-    return key[1] is Window.HOUR or key[0].startswith(SESSIONS)
-
-
-def _start(window: Window, at_ns: int) -> int:
-    return 0 if window is Window.SESSION else _starts(at_ns // NS_PER_HOUR)[CALENDAR.index(window)]
-
-
-def _current(key: _Key, total: _Sum, at_ns: int) -> bool:
-    """Whether it is now, for the sum of a window."""
-    if key[1] is Window.SESSION:
-        return at_ns - total.used_ns <= SESSION_TTL_NS
-    return key[2] == _start(key[1], at_ns)
-
-
-def _chargeable(budget: Budget, account: Account, policy: Policy) -> tuple[str, ...]:
-    """The accounts of a budget that this call could be charged to: one, or that of each tier while none is chosen."""
-    if budget.scope is Scope.TIER:
-        tiers = policy.tiers if budget.of is None else (budget.of,)
-        return tuple(account_name(Scope.TIER, tier) for tier in tiers)
-    return tuple(name for _, name in accounts((budget,), account.agent, account.task, "", account.session))
-
-
-@lru_cache(maxsize=1024)
 def _starts(hour: int) -> tuple[int, ...]:
     """When the calendar windows that hold an hour began. Windows begin on full hours, so an hour decides all of them."""
     return tuple(window_start(window.value, hour * NS_PER_HOUR) for window in CALENDAR)

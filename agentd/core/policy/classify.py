@@ -7,7 +7,7 @@ the classes that policy gives this agent; a class outside that set is not taken,
 """
 
 from agentd.core.policy.facts import Memory
-from agentd.core.policy.schema import Agent, Policy, TaskClass
+from agentd.core.policy.schema import OPEN_LANES, Agent, Policy, TaskClass
 from agentd.core.policy.text import inherits, read_text
 from agentd.core.types.calls import Hints, ModelCall
 from agentd.core.types.classes import Classified, Fact, Stage
@@ -50,11 +50,11 @@ def _lane(policy: Policy, agent: Agent, call: ModelCall, hints: Hints) -> tuple[
         if hints.lane in agent.classes:
             return hints.lane, (("lane_header", hints.lane),)
         found.append(("lane_header_not_allowed", hints.lane))
-    for name, task in policy.classes.items():
+    for task in policy.index.lanes.at((call.model_asked, OPEN_LANES)):
         if any(lane_matches(lane, call.model_asked) for lane in task.lanes):
-            if name in agent.classes:
-                return name, (*found, ("lane_model", call.model_asked))
-            found.append(("lane_model_not_allowed", name))
+            if task.name in agent.classes:
+                return task.name, (*found, ("lane_model", call.model_asked))
+            found.append(("lane_model_not_allowed", task.name))
     return None, tuple(found)
 
 

@@ -5,8 +5,10 @@ line allows. Deny beats allow, and the order of the steps is the order in which 
 who, until when, stopped by hand, hidden wishes, which tier, which data, which model, what it may cost.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 
 from agentd.core.accounting.price import upper_bound
 from agentd.core.policy.bounds import clamps, too_eager
@@ -31,7 +33,7 @@ IMAGE_TOKENS = 4096
 DOCUMENT_TOKENS = 460_000
 """Of one document: providers take 100 pages, each as text (up to 3,000 tokens) and as a picture (1,600)."""
 
-NS_PER_S = 10**9
+NS_PER_DAY = 86_400 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,7 @@ def _unknown(policy: Policy, request: Request) -> Deny:
 def _standing(policy: Policy, agent: Agent, facts: Facts) -> Deny | None:
     """Whether the agent may do anything at all now."""
     rule = policy.at("agents", agent.name, agent.place)
-    today = datetime.fromtimestamp(facts.at_ns // NS_PER_S, UTC).date()
-    if today > agent.expires:
+    if _day(facts.at_ns // NS_PER_DAY) > agent.expires:
         message = f"agent {agent.name} expired on {agent.expires.isoformat()}"
         return Deny(
             Reason(
@@ -104,6 +105,12 @@ def _standing(policy: Policy, agent: Agent, facts: Facts) -> Deny | None:
         )
     halt = next((h for h in facts.halts if h.scope == "box" or (h.scope == "agent" and h.name == agent.name)), None)
     return None if halt is None else _halted(halt)
+
+
+@lru_cache(maxsize=16)
+def _day(since: int) -> date:
+    """The date of a day since 1970, UTC."""
+    return date(1970, 1, 1) + timedelta(days=since)
 
 
 def _halted(halt: Halt) -> Deny:
@@ -145,10 +152,12 @@ def _serve(case: _Case, choice: TierChoice) -> Verdict:
     return first or _no_model(case, choice.tier, [])
 
 
-def _downwards(case: _Case, top: Tier) -> list[Tier]:
+def _downwards(case: _Case, top: Tier) -> Iterator[Tier]:
+    """The tier itself, nearly always the last that is asked for, then those below it."""
+    yield top
     floor = min(case.policy.tiers[case.task.floor].rank, top.rank)
-    below = [tier for tier in case.policy.tiers.values() if floor <= tier.rank <= top.rank]
-    return sorted(below, key=lambda tier: -tier.rank)
+    below = [tier for tier in case.policy.tiers.values() if floor <= tier.rank < top.rank]
+    yield from sorted(below, key=lambda tier: -tier.rank)
 
 
 def _at_tier(case: _Case, choice: TierChoice, tier: Tier) -> Allow | Deny:
@@ -195,7 +204,7 @@ def _with_model(case: _Case, choice: TierChoice, tier: Tier, model: Model) -> Al
     asked = case.request.call.max_output
     max_output = min(bounds if asked is None else [*bounds, asked])
     reserved = upper_bound(case.facts.prices[model.id], estimate_prompt(case.request), max_output)
-    charged = accounts(case.policy.budgets, case.agent.name, case.task.name, tier.name, case.request.session)
+    charged = accounts(case.policy, case.agent.name, case.task.name, (tier.name,), case.request.session)
     charges: list[Charge] = []
     for budget, account in charged:
         used = case.facts.used.get((budget.name, account), Used())

@@ -8,13 +8,13 @@ gives no more than the uid there, so a match that names a group, unit or executa
 with its uid alone.
 """
 
-from agentd.core.policy.schema import Agent, Match, Policy
+from agentd.core.policy.schema import FACTS, Agent, Match, Policy
 from agentd.core.types.callers import Peer
 
 
 def match_agent(policy: Policy, peer: Peer) -> Agent | None:
     """The agent that policy takes a peer for, or None: nobody it knows."""
-    for agent in policy.agents.values():
+    for agent in policy.index.agents.at((name, getattr(peer, name)) for name in FACTS):
         if (peer.transport == "unix" or agent.name == peer.token_agent) and any(holds(m, peer) for m in agent.match):
             return agent
     return None

@@ -5,6 +5,7 @@ Nothing here can exceed min(class ceiling, agent ceiling): text, headers and gra
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from agentd.core.policy.classify import default_task
@@ -157,13 +158,18 @@ def _reads_documents(model: Model, facts: Facts) -> bool:
     return entry is not None and not MATERIAL.isdisjoint(entry.modalities)
 
 
-def accounts(budgets: tuple[Budget, ...], agent: str, task: str, tier: str, session: str) -> list[tuple[Budget, str]]:
-    """The budgets that a call counts towards, each with the account that is charged."""
-    names = {Scope.BOX: "", Scope.AGENT: agent, Scope.CLASS: task, Scope.TIER: tier, Scope.SESSION: session}
+def accounts(policy: Policy, agent: str, task: str, tiers: Iterable[str], session: str) -> list[tuple[Budget, str]]:
+    """The budgets that a call at these tiers counts towards, each with the account that is charged, in the policy's order."""
+    names = [(Scope.BOX, ""), (Scope.AGENT, agent), (Scope.CLASS, task), (Scope.SESSION, session)]
+    names += [(Scope.TIER, tier) for tier in tiers]
+    by_scope: dict[Scope, list[str]] = {}
+    for scope, name in names:
+        by_scope.setdefault(scope, []).append(name)
+    keys = [*names, *((scope, None) for scope in by_scope)]
     return [
-        (budget, account_name(budget.scope, names[budget.scope]))
-        for budget in budgets
-        if budget.of is None or budget.of == names[budget.scope]
+        (budget, account_name(budget.scope, name))
+        for budget in policy.index.budgets.at(keys)
+        for name in (by_scope[budget.scope] if budget.of is None else (budget.of,))
     ]
 
 

@@ -9,6 +9,7 @@ from datetime import date
 from enum import StrEnum
 from typing import Any
 
+from agentd.core.policy.index import Index, indexed
 from agentd.core.types.bounds import CacheTtl, Effort
 from agentd.core.types.documents import Mark
 from agentd.core.types.money import Nusd
@@ -185,7 +186,46 @@ class Policy:
     retention_days: int = 400
     tests: tuple[PolicyTest, ...] = ()
     source: str = "policy.yaml"
+    index: "Indexes" = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Index the rules; the only way to set a field of a frozen class is the one that its own constructor uses."""
+        object.__setattr__(self, "index", _indexes(self))
 
     def at(self, kind: str, name: str, place: Mark) -> str:
         """How a rule is named in a verdict: `classes.heartbeat (policy.yaml:41)`."""
         return f"{kind}.{name} ({self.source}:{place.line})"
+
+
+@dataclass(frozen=True, slots=True)
+class Indexes:
+    """A policy's rules by what they ask for."""
+
+    agents: Index[Agent]  # by ("uid", 1000) and the like: the first fact of each match
+    lanes: Index[TaskClass]  # by the lane; those that end in * under `OPEN_LANES`
+    budgets: Index[Budget]  # by (scope, name), or (scope, None) where each name has an account of its own
+
+
+OPEN_LANES = "*"
+"""Where the index keeps classes with a lane that is only a beginning: they are asked about every model's name."""
+
+FACTS = ("uid", "gid", "unit", "exe")
+"""The facts of a match, in the order in which the index takes the first that is named."""
+
+
+def _indexes(policy: Policy) -> Indexes:
+    return Indexes(
+        indexed((_facts_of(agent), agent) for agent in policy.agents.values()),
+        indexed((map(_lane_key, task.lanes), task) for task in policy.classes.values()),
+        indexed((((budget.scope, budget.of),), budget) for budget in policy.budgets),
+    )
+
+
+def _facts_of(agent: Agent) -> list[tuple[str, object]]:
+    """For each match one fact without which it cannot hold; one without facts holds for nobody."""
+    named = ([(name, getattr(match, name)) for name in FACTS] for match in agent.match)
+    return [known for facts in named if (known := next((fact for fact in facts if fact[1] is not None), None))]
+
+
+def _lane_key(lane: str) -> str:
+    return OPEN_LANES if lane.endswith("*") else lane

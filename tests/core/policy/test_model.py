@@ -35,13 +35,24 @@ def budget(name: str, scope: s.Scope, of: str | None = None) -> s.Budget:
 )
 def test_a_call_counts_towards_the_budgets_of_what_it_is(scope: s.Scope, of: str | None, account: str | None) -> None:
     made = budget("b", scope, of)
-    charged = accounts((made,), "main", "routine", "economy", "s1")
+    charged = accounts(replace(POLICY, budgets=(made,)), "main", "routine", ("economy",), "s1")
     assert charged == ([] if account is None else [(made, account)])
 
 
 def test_accounts_keep_the_order_of_the_policy() -> None:
     made = (budget("one", s.Scope.SESSION), budget("two", s.Scope.BOX), budget("three", s.Scope.TIER, "economy"))
-    assert [each.name for each, _ in accounts(made, "main", "routine", "economy", "s1")] == ["one", "two", "three"]
+    charged = accounts(replace(POLICY, budgets=made), "main", "routine", ("economy",), "s1")
+    assert [each.name for each, _ in charged] == ["one", "two", "three"]
+
+
+def test_before_a_tier_is_chosen_the_accounts_of_all_of_them_are_asked_for() -> None:
+    made = (budget("each", s.Scope.TIER), budget("one", s.Scope.TIER, "economy"))
+    charged = accounts(replace(POLICY, budgets=made), "main", "routine", ("economy", "frontier"), "s1")
+    assert [(each.name, account) for each, account in charged] == [
+        ("each", "tier:economy"),
+        ("each", "tier:frontier"),
+        ("one", "tier:economy"),
+    ]
 
 
 def test_one_account_of_the_box_whatever_the_name() -> None:
