@@ -1,7 +1,8 @@
 """A permitted call under way, and what its end means: for the agent, for the money, for the record.
 
 Money: the upstream's reported cost settles a reservation; without one the price table does; an answer that said neither
-keeps its reservation. Counts are final only with the model's own finish: a messages stream begins with some, and one that
+keeps its reservation. A cost of nothing is not believed of an answer that has a price: a stream may begin with a zero that nobody
+corrects, and one that the upstream kept from an earlier call is free only if its accounting says so. Counts are final only with the model's own finish: a messages stream begins with some, and one that
 breaks off afterwards has cost more than they say. A refusal by the upstream before it worked costs nothing.
 """
 
@@ -125,13 +126,19 @@ def cost_of_call(run: Run, facts: ReplyFacts, error: AgentdError | None) -> tupl
     """What a call cost and who says so; None keeps the reservation."""
     usage = facts.usage
     if facts.ending is Ending.DONE or facts.finish is not None:
-        if usage.cost is not None:
+        if usage.cost is not None and (usage.cost > 0 or _may_be_free(run, facts)):
             return usage.cost, CostSource.REPORTED
-        if countable(usage):
+        if countable(usage) and (usage.cost is None or usage.prompt or usage.completion):
             return cost_of(run.price, usage, run.request.at_ns), CostSource.COMPUTED
     if isinstance(error, KeyUnavailable) or (isinstance(error, UpstreamFailed) and not error.billed):
         return 0, CostSource.COMPUTED
     return None, CostSource.UNSETTLED
+
+
+def _may_be_free(run: Run, facts: ReplyFacts) -> bool:
+    """Whether a reported cost of nothing is believed: of a model without a price, or of an answer without words that nobody
+    ended, which the upstream insures."""
+    return run.money.amount == 0 or (facts.finish is None and bool(facts.usage.prompt) and facts.usage.completion == 0)
 
 
 def generation_of(flight: Flight, error: AgentdError | None) -> str | None:

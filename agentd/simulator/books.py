@@ -35,6 +35,7 @@ class Entry:
     billed: bool = True  # False: failed, so nothing is charged
     cancelled: bool = False
     finish: str | None = "stop"
+    kept: bool = False  # the answer of an earlier call, given again
 
     @property
     def list_cost(self) -> Nusd:
@@ -157,6 +158,7 @@ def record_of(entry: Entry) -> Json:
         "preset_id": None,
         "web_search_engine": None,
         "num_fetches": None,
+        "response_cache_source_id": f"{entry.id}-source" if entry.kept else None,
         "latency": 1,
         "generation_time": 1,
         "provider_responses": [

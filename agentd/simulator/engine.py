@@ -114,6 +114,7 @@ class Engine:
             session=asked.session,
             byok="byok" in names,
             billed=not names & UNBILLED,
+            kept="zero-usage" in names,
             finish="error" if failed else plan.finish,
         )
         self.books.write(booked)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agentd.core.accounting.price import fixed_price
 from agentd.core.types.calls import Dialect
 from agentd.core.types.errors import RecordUnavailable
 from agentd.core.types.receipts import Ending, Receipt
@@ -73,6 +74,56 @@ def test_counts_that_came_with_the_finish_settle_a_stream_without_its_end_mark(f
         box.upstream.scripts = [[PLAIN_START, DELTA, finish]]
         await read(await messages(box))
         assert (box.record.lines[1].status, box.record.lines[1].cost_nusd) == ("cut", cost)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("delta", [{"output_tokens": 10}, {"output_tokens": 10, "cost": None}, {"output_tokens": None}])
+def test_a_zero_from_the_beginning_makes_no_answer_free(delta: dict[str, Any]) -> None:
+    async def scene(box: Box) -> None:
+        last = event("message_delta", delta={"stop_reason": "end_turn"}, usage=delta)
+        box.upstream.scripts = [[START, DELTA, last, event("message_stop")]]
+        await read(await messages(box))
+        await box.rest()
+        cost = 100 * 100 + (delta["output_tokens"] or 1) * 400
+        (outcome,) = box.record.of(Kind.OUTCOME)
+        assert (outcome.status, outcome.cost_nusd) == ("done", cost)
+        assert (outcome.detail or {})["cost_source"] == "computed"
+
+    play(scene)
+
+
+def test_an_answer_that_claims_to_have_cost_nothing_and_counts_nothing_is_asked_about() -> None:
+    """As one that the upstream kept from an earlier call would: its accounting says whether that is so."""
+
+    async def scene(box: Box) -> None:
+        asked: list[Any] = []
+        box.relay.on_unsettled = lambda run, outcome: asked.append(outcome.generation)
+        usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cost": 0}
+        box.upstream.scripts = [[whole(usage=usage)]]
+        assert (await box.ask()).status == 200
+        assert (asked, box.spent()) == (["gen-1"], box.record.lines[0].reserved_nusd)
+
+    play(scene)
+
+
+def test_a_model_without_a_price_may_cost_nothing() -> None:
+    async def scene(box: Box) -> None:
+        box.prices["small/one"] = fixed_price("0", "0")
+        box.upstream.scripts = [[whole(0)]]
+        await box.ask()
+        assert [line.cost_nusd for line in box.record.of(Kind.OUTCOME)] == [0]
+
+    play(scene)
+
+
+def test_an_answer_without_words_is_insured_and_may_cost_nothing() -> None:
+    async def scene(box: Box) -> None:
+        usage = {"prompt_tokens": 100, "completion_tokens": 0, "cost": 0}
+        choice = {"index": 0, "message": {"role": "assistant", "content": ""}, "finish_reason": None}
+        box.upstream.scripts = [[whole(usage=usage, choices=[choice])]]
+        await box.ask()
+        assert [line.cost_nusd for line in box.record.of(Kind.OUTCOME)] == [0]
 
     play(scene)
 

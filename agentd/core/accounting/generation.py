@@ -3,8 +3,8 @@ who saw the data.
 
 It is the last word on a call whose answer did not say what it cost: one that was cut, or left by its client. As with usage,
 the cost is the router's fee alone where a provider is paid by a key of the account's own, so the provider's share is added, and
-without that share the cost stays unknown. Signs that the call was not served as it was sent (a router, a preset, a search that
-nobody asked for) become alarms: the fields that ask for such things never leave agentd.
+without that share the cost stays unknown. Signs that the call was not served as it was sent (a router, a preset, a search, an answer
+kept from an earlier call, which nobody asked for) become alarms: the fields that ask for such things never leave agentd.
 """
 
 import json
@@ -31,8 +31,8 @@ MAX_ATTEMPTS: Final = 16
 MAX_NAME: Final = 100
 """Characters of a name that came from outside."""
 
-UNASKED: Final = ("router", "preset_id", "web_search_engine")
-"""Fields that are null for every call that agentd sent."""
+UNASKED: Final = ("router", "preset_id", "web_search_engine", "response_cache_source_id", "num_fetches")
+"""Fields that are null (or zero) for every call that agentd sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def parse_generation(body: bytes) -> Generation | None:
         attempts=tuple(f"{_text(entry, 'provider_name')} {_count(entry, 'status') or '-'}" for entry in tried),
         cancelled=data.get("cancelled") is True,
         finish=_text(data, "finish_reason"),
-        alarms=tuple(f"{name} = {str(data[name])[:MAX_NAME]}" for name in UNASKED if data.get(name) not in (None, "")),
+        alarms=tuple(f"{name} = {str(data[name])[:MAX_NAME]}" for name in UNASKED if data.get(name) not in (None, "", 0)),
     )
 
 

@@ -82,6 +82,11 @@ def test_what_nobody_asked_for_is_named() -> None:
         "router = openrouter/auto",
         "web_search_engine = exa",
     )
+    assert read(response_cache_source_id="gen-0", num_fetches=2).alarms == (
+        "response_cache_source_id = gen-0",
+        "num_fetches = 2",
+    )
+    assert read(response_cache_source_id=None, num_fetches=0).alarms == ()
 
 
 def test_attempts_without_a_name_or_status() -> None:
