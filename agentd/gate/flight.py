@@ -1,9 +1,10 @@
 """A permitted call under way, and what its end means: for the agent, for the money, for the record.
 
-Money: the upstream's reported cost settles a reservation; without one the price table does; an answer that said neither
-keeps its reservation. A cost of nothing is not believed of an answer that has a price: a stream may begin with a zero that nobody
-corrects, and one that the upstream kept from an earlier call is free only if its accounting says so. Counts are final only with the model's own finish: a messages stream begins with some, and one that
-breaks off afterwards has cost more than they say. A refusal by the upstream before it worked costs nothing.
+Money: the upstream's reported cost settles a reservation; without one the price table does; an answer that said neither keeps
+its reservation. A cost of nothing is not believed of an answer that has a price: a stream may begin with a zero that nobody
+corrects, and one that the upstream kept from an earlier call is free only if its accounting says so. Counts are final only with
+the model's own finish: a messages stream begins with some, and one that breaks off afterwards has cost more than they say. A
+refusal by the upstream before it worked costs nothing.
 """
 
 import asyncio

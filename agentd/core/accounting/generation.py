@@ -1,10 +1,10 @@
 """What the upstream's accounting says of one call, long after it ended. In: the bytes of GET /generation. Out: cost, counts, and
 who saw the data.
 
-It is the last word on a call whose answer did not say what it cost: one that was cut, or left by its client. As with usage,
-the cost is the router's fee alone where a provider is paid by a key of the account's own, so the provider's share is added, and
-without that share the cost stays unknown. Signs that the call was not served as it was sent (a router, a preset, a search, an answer
-kept from an earlier call, which nobody asked for) become alarms: the fields that ask for such things never leave agentd.
+It is the last word on a call whose answer did not say what it cost: one that was cut, or left by its client. As with usage, the
+cost is the router's fee alone where a provider is paid by a key of the account's own, so the provider's share is added, and
+without that share the cost stays unknown. Signs that the call was not served as it was sent (a router, a preset, a search, an
+answer kept from an earlier call, which nobody asked for) become alarms: the fields that ask for such things never leave agentd.
 """
 
 import json
