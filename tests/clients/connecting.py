@@ -16,11 +16,11 @@ CONNECT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """Where a client is pointed at: the door over TCP as "http://HOST:PORT", a local token, and the model it asks for."""
+    """Where a client is pointed at: the door over TCP as "http://HOST:PORT", a local token, and the model that is named."""
 
     url: str
     token: str
-    model: str
+    model: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,9 @@ def home(client: str, way: Way, place: Path) -> Home:
 
 def connect(client: str, way: Way, at: Home) -> None:
     """Point a client at agentd, as an operator does who has a token; a second time points it elsewhere."""
-    command = [sys.executable, "-m", "agentd.ctl.main", "connect", client, "--model", way.model]
+    command = [sys.executable, "-m", "agentd.ctl.main", "connect", client, "--tcp", way.url.removeprefix("http://")]
     done = subprocess.run(
-        [*command, "--tcp", way.url.removeprefix("http://")],
+        [*command, *(["--model", way.model] if way.model else [])],
         input=way.token,
         env={**environment(at, Path(sys.executable).parent), "PYTHONPATH": str(REPO)},
         capture_output=True,

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from clients import claude
+from clients import claude, connecting
+from clients.connecting import Way
+from clients.tcp import agent_over_tcp
 from harness.daemon import SHIPPED_POLICY, Daemon
 
 pytestmark = pytest.mark.clients
@@ -76,6 +78,39 @@ def test_a_class_declared_by_header(running_agentd: Daemon, tmp_path: Path) -> N
     claude.turn(running_agentd, "[[sim:say ok]]", tmp_path, model="house-model", headers={"X-Agentd-Class": "analysis"})
     (line,) = decisions(running_agentd)
     assert (line["class"], line["class_why"]["stage"]) == ("analysis", "lane")
+
+
+def test_the_model_that_it_is_connected_with_is_what_all_of_it_asks_for(
+    start_agentd: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    """Its turns, those with a model by its own words, and sub-agents, whatever model they were to have."""
+    agent = agent_over_tcp(start_agentd)
+    home = connecting.home("claude-code", Way(agent.url, agent.token, "analysis"), tmp_path)
+    inner = '{"description": "look", "prompt": "look", "subagent_type": "general-purpose", "model": "haiku"}'
+    env = connecting.environment(home, claude.binary().parent)
+    for asked in (["[[sim:say ok]]"], ["[[sim:say ok]]", "--model", "opus"], [f"[[sim:tool Agent {inner}]]"]):
+        command = [str(home.path / ".local/bin/claude-agentd"), "--allowedTools=Agent", "-p", *asked]
+        done = connecting.run(command, home, env, claude.TIMEOUT_S)
+        assert done.returncode == 0, done.stderr
+        assert "assumes a context window" not in done.stderr
+    lines = decisions(agent.daemon)
+    assert len(lines) > 4  # one, one, and for the last: the turn, its end, and the sub-agent
+    assert {(line["model_asked"], line["class"], line["verdict"]) for line in lines} == {
+        ("analysis", "analysis", "allow")
+    }
+
+
+def test_without_a_model_it_names_its_own_and_a_lane_takes_them(
+    start_agentd: Callable[..., Daemon], tmp_path: Path
+) -> None:
+    agent = agent_over_tcp(start_agentd)
+    home = connecting.home("claude-code", Way(agent.url, agent.token, None), tmp_path)
+    command = [str(home.path / ".local/bin/claude-agentd"), "-p", "[[sim:say ok]]"]
+    done = connecting.run(command, home, connecting.environment(home, claude.binary().parent), claude.TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    (line,) = decisions(agent.daemon)
+    assert line["model_asked"].startswith("claude-")
+    assert (line["class"], line["class_why"]["stage"]) == ("implementation", "lane")
 
 
 def test_a_tier_above_the_classs_own_is_served_at_that(running_agentd: Daemon, tmp_path: Path) -> None:

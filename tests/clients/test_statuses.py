@@ -25,7 +25,7 @@ TURN_S = 120.0
 
 def _claude(at: Home, prompt: str) -> Turn:
     env = connecting.environment(at, claude.binary().parent)
-    command = [str(at.path / ".local/bin/claude-agentd"), "-p", prompt, "--model", "chat"]
+    command = [str(at.path / ".local/bin/claude-agentd"), "-p", prompt]
     done = connecting.run(command, at, env, TURN_S)
     return Turn(done.returncode, done.stdout.strip(), done.stdout + done.stderr)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from agentd.ctl.clients import NAMES
 from ctl.office import run
 from harness.daemon import REPO, SHIPPED_POLICY, Daemon
 
@@ -73,6 +74,31 @@ def test_the_wrapper_starts_the_client_with_the_environment(daemon: Daemon, home
     command = [home / ".local/bin/claude-agentd", "a b"]
     done = subprocess.run(command, env={"PATH": f"{fake.parent}:/bin:/usr/bin"}, capture_output=True, text=True)
     assert done.stdout == f"{daemon.agent_socket}||a b\n"
+
+
+@pytest.mark.parametrize("client", NAMES)
+def test_the_model_that_was_named_is_what_a_client_asks_for(daemon: Daemon, home: Path, client: str) -> None:
+    """No client may leave it out: what it does would count as another class of work than its operator said."""
+    for way in ((), ("--tcp", "127.0.0.1:8710")):
+        shown = run("connect", client, "--print", "--model", "a-lane", *way)
+        assert shown.code == 0
+        assert "a-lane" in shown.out
+
+
+def test_claude_code_names_its_own_models_unless_one_is_named(daemon: Daemon, home: Path) -> None:
+    file = home / ".config/agentd/claude-code.env"
+    run("connect", "claude-code")
+    assert "_MODEL=" not in file.read_text()
+    run("connect", "claude-code", "--model", "auto")
+    assert "ANTHROPIC_MODEL=auto\n" in file.read_text()
+
+
+def test_a_proof_asks_for_the_model_that_was_written_or_for_the_one_that_is_named(daemon: Daemon, home: Path) -> None:
+    run("connect", "claude-code", "--model", "code")
+    for more in ((), ("--model", "analysis")):
+        assert run("connect", "claude-code", "--check", *more).code == 0
+    asked = [line["model_asked"] for line in daemon.lines() if line["kind"] == "decision"]
+    assert asked == ["code", "analysis"]
 
 
 @pytest.mark.parametrize("client", OVER_TCP)
@@ -182,6 +208,8 @@ def test_a_refusal_is_a_finding_with_its_decision(daemon: Daemon, home: Path) ->
         (("codex", "--tcp", "here"), 2, "HOST:PORT"),
         (("codex", "--tcp", "127.0.0.1:1"), 2, "no token"),
         (("codex", "--agent", "main", "--model", 'x"y'), 2, "no name of a model"),
+        (("claude-code", "--model", "x$(y)"), 2, "no name of a model"),
+        (("claude-code", "--model", ""), 2, "no name of a model"),
         (("claude-code", "--user", "nobody-has-this-name"), 5, "no user"),
         (("vim",), 2, "vim"),
     ],

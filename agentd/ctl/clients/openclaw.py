@@ -1,10 +1,10 @@
 """OpenClaw: a provider in its JSON configuration, and the default model of its agents."""
 
 from agentd.ctl.clients.edits import JsonKeys
-from agentd.ctl.clients.plan import Aim, Client, Plan
+from agentd.ctl.clients.plan import CONTEXT, Aim, Client, Plan
 
-CONTEXT, OUTPUT = 200_000, 8_000
-"""Tokens that it plans with; agentd's policy bounds what it gets."""
+OUTPUT = 8_000
+"""Tokens that it asks for; agentd's policy bounds what it gets."""
 
 
 def plan(aim: Aim) -> Plan:

@@ -15,6 +15,12 @@ from agentd.ctl.clients.edits import Edit, WholeFile
 Dialect = Literal["chat", "messages", "responses"]
 
 NO_TOKEN = "agentd"  # noqa: S105 - no secret: a word for clients that refuse to start without one
+ANY_MODEL = "auto"
+"""A name that nobody has: the choice is the policy's."""
+
+CONTEXT = 200_000
+"""Tokens of context that a client is to plan with where it must be told: it compacts what it has before it gets there."""
+
 PLACE_TCP = "HOST:PORT"
 PLACE_TOKEN = "TOKEN"  # noqa: S105 - what is printed where a token belongs
 
@@ -39,11 +45,16 @@ class Door:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """What a plan is made for: whose home, through which door, asking for which model or lane."""
+    """What a plan is made for: whose home, through which door, asking for which model or lane; None: nobody named one."""
 
     home: Path
     door: Door
-    model: str
+    named: str | None
+
+    @property
+    def model(self) -> str:
+        """What a client asks for that cannot go without a name."""
+        return self.named or ANY_MODEL
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ able to read them, and a token is made before, since the user may not use the op
 import os
 import pwd
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -31,9 +31,6 @@ AGENT_SOCKET = "agent.sock"
 MODEL_MARKS = "-_./:@+~"
 """What a name may hold besides letters and digits; none of it means anything to TOML, YAML, JSON or a shell in quotes."""
 
-ANY_MODEL = "auto"
-"""A name that nobody has: the choice is the policy's."""
-
 LEFT = "LEFT"
 """How the notebook begins what it says of a file that it could not take back."""
 
@@ -51,14 +48,18 @@ class Job:
 @click.command(short_help="Point a client at agentd, take it back, or prove it.")
 @click.argument("name", metavar="CLIENT", type=click.Choice(NAMES))
 @click.option("--user", metavar="USER", help="Do it as this user, in its home. Needs root.")
-@click.option("--model", default=ANY_MODEL, show_default=True, help="Model or lane that the client asks for.")
+@click.option(
+    "--model", metavar="MODEL", help="Model or lane to ask for; without it auto, or what Claude Code itself names."
+)
 @click.option("--agent", metavar="AGENT", help="Come by TCP as this agent of the policy; a token is made for it.")
 @click.option("--tcp", metavar="HOST:PORT", help="Come by TCP, with a token that is asked for or read from stdin.")
 @click.option("--print", "action", flag_value="print", help="Show the configuration, write nothing.")
 @click.option("--undo", "action", flag_value="undo", help="Take back exactly what was written.")
 @click.option("--check", "action", flag_value="check", help="Prove it with one small call, recorded and billed as any.")
 @ask_options
-def connect(*, name: str, action: str | None, model: str, user: str | None, as_json: bool, **way: str | None) -> None:
+def connect(
+    *, name: str, action: str | None, model: str | None, user: str | None, as_json: bool, **way: str | None
+) -> None:
     """Point a client at agentd, take it back, or prove it.
 
     CLIENT is one of claude-code, codex, openclaw, nanobot, aider, llm, openai-sdk, anthropic-sdk. Its configuration is
@@ -66,8 +67,7 @@ def connect(*, name: str, action: str | None, model: str, user: str | None, as_j
     others need the door over TCP: say with --agent who they are; the policy must match that agent by the user's uid.
     --check ends with 1 when the call is refused.
     """
-    if not all(char.isalnum() or char in MODEL_MARKS for char in model):
-        raise CtlError(Exit.USAGE, f"{model} is no name of a model.", f"Letters, digits and {MODEL_MARKS} alone.")
+    _check_name(model)
     client, chosen = client_named(name), chosen_socket()
     looks = action in ("print", "undo")
     wish = Wish(chosen, str(Path(chosen).with_name(AGENT_SOCKET)), way["tcp"], way["agent"], looks)
@@ -81,6 +81,12 @@ def connect(*, name: str, action: str | None, model: str, user: str | None, as_j
         raise CtlError(Exit.REFUSED, f"{why}.", "Nothing was written.") from None
     except OSError as error:
         raise CtlError(Exit.REFUSED, f"{error.filename}: {error.strerror}.", "See to it, then run it again.") from None
+
+
+def _check_name(model: str | None) -> None:
+    """Refuse what would mean something to a file that it is written into."""
+    if model is not None and not (model and all(char.isalnum() or char in MODEL_MARKS for char in model)):
+        raise CtlError(Exit.USAGE, f"{model!r} is no name of a model.", f"Letters, digits and {MODEL_MARKS} alone.")
 
 
 def _write(job: Job) -> None:
@@ -105,7 +111,7 @@ def _print(job: Job) -> None:
     aimed = job.aim.door
     if job.client.tcp_only and aimed.tcp is None:
         aimed = Door(aimed.socket, PLACE_TCP, PLACE_TOKEN)
-    plan = job.client.plan(Aim(job.aim.home, aimed, job.aim.model))
+    plan = job.client.plan(replace(job.aim, door=aimed))
     if job.as_json:
         files = [{"path": str(edit.path), "text": edit.shown()} for edit in plan.edits]
         as_json_document({"client": job.client.name, "files": files, "start": plan.start, "notes": list(plan.notes)})
@@ -145,7 +151,7 @@ def _check(job: Job) -> None:
     if job.client.tcp_only and used.tcp is None:
         raise needs_tcp(job.client)
     files = job.notebook.unchanged()
-    proof = call(used, job.client.dialect, note.model if note else job.aim.model)
+    proof = call(used, job.client.dialect, job.aim.named or (note.model if note else job.aim.model))
     if job.as_json:
         shown = {"status": proof.status, "decision": proof.decision, "model": proof.model, "error": proof.error}
         as_json_document({"client": job.client.name, "files": dict(files), "door": used.tcp or used.socket, **shown})

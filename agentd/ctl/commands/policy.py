@@ -88,7 +88,9 @@ def why(*, as_json: bool, **given: str | int | None) -> None:
     """
     asked = {key: value for key, value in given.items() if value is not None}
     if "agent" not in asked and "uid" not in asked:
-        raise CtlError(Exit.USAGE, "Who would ask?", 'Like: agentctl policy why --agent main --text "fix the bug in parser.py"')
+        raise CtlError(
+            Exit.USAGE, "Who would ask?", 'Like: agentctl policy why --agent main --text "fix the bug in parser.py"'
+        )
     found = client().send("POST", "/policy/why", asked)
     if as_json:
         as_json_document(found)
