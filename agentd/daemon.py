@@ -1,7 +1,7 @@
 """The daemon: joins the rooms, starts them in their order, and stops them in stages, each with a clock.
 
 Start: keys, record, policy, the past (halts, spend, quotas), upstream, doors, READY. Nothing is served before all of it stands.
-Stop: take no new calls, let streams finish, cut what is left, write the last lines, close. One task group holds every task of
+Stop: accept no more, finish what was accepted, cut what is left, write the last lines, close. One task group holds every task of
 agentd's own; when `serve` returns none is left.
 """
 
@@ -74,6 +74,9 @@ log = logging.getLogger("agentd")
 
 PAST_HOURS = 32 * 24
 """How far back sums are restored: the longest window is a month."""
+
+OPERATOR_S = 0.5
+"""For an operator's answer that is on its way when the daemon stops."""
 
 PAST_LINES = 100_000
 """Halts, escalations and tokens read at start; all are rare."""
@@ -203,7 +206,6 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
 async def _stop(house: House, pipeline: ModelPipeline, relay: Relay, doors: list[DoorServer], signals: Signals) -> None:
     """Stop accepting, finish, cut."""
     house.notify(STOPPING="1", STATUS="finishing what runs")
-    pipeline.stopping = True
     for door in doors:
         door.stop_accepting()
     async with asyncio.TaskGroup() as waiting:
@@ -212,6 +214,7 @@ async def _stop(house: House, pipeline: ModelPipeline, relay: Relay, doors: list
         await asyncio.wait({finishing, hurried}, return_when=asyncio.FIRST_COMPLETED)
         finishing.cancel()
         hurried.cancel()
+    pipeline.stopping = True
     cut = relay.cut(lambda _run: True, Ending.STOPPED)
     if cut:
         log.warning("cutting %d calls that did not finish within %g s", cut, house.settings.finish_s)
@@ -231,8 +234,8 @@ async def _last_line(house: House, relay: Relay) -> None:
 
 
 async def _finish(doors: list[DoorServer], seconds: float) -> None:
-    """What agents wait for may end; an operator who follows the log never does, and is not waited for."""
-    await asyncio.gather(*(door.finish(seconds) for door in doors if door.door == "agent"))
+    """What agents wait for may end; an operator who follows the log never does, and is not waited for long."""
+    await asyncio.gather(*(door.finish(seconds if door.door == "agent" else OPERATOR_S) for door in doors))
 
 
 def _refuser(house: House) -> Refuser:

@@ -8,12 +8,16 @@ room speak to real sockets, so a change of theirs shows.
 * **Unreadable bytes** are answered by the app's refuser, so that they are recorded and worded like any other refusal.
 * **Half-closed sockets**: a client may say that it will send no more and still want its answer. aiohttp would hang up; here the
   connection stays while an answer is owed. Nobody tells us any more when that client goes, so the socket is looked at.
+* **The door closes**: a connection that is silent is shut for reading before it is closed, so that a request that was just being
+  sent is either read, and then answered, or was never sent.
 * **Vanished clients** cancel their handler through `Keeper.run`, which cancels the work exactly once, so that it can close the
   record in its own time.
 """
 
 import asyncio
+import contextlib
 import logging
+import os
 import re
 import select
 import socket
@@ -36,6 +40,7 @@ IDENTIFIED: web.RequestKey[Peer] = web.RequestKey("identified", Peer)
 Refuser = Callable[[web.BaseRequest, Peer, str, str], Awaitable[web.StreamResponse]]
 """Words and records the refusal of bytes that are no request: (request, peer, code, message)."""
 
+LAST_CALL_S = 0.2  # silence that ends a connection while the door closes; who calls without a pause is not silent
 HALF_CLOSED_TICK_S = 0.1  # how long a call may go on for a client that half closed its socket and then went away
 MAX_HEADER_BYTES = 16 * 1024  # one header line; clients send JSON of some KiB in theirs
 MAX_TOLD = 200  # characters of a parser's complaint that are told
@@ -129,7 +134,7 @@ class Keeper(Protocol):
 class PeerProtocol(RequestHandler):
     """aiohttp's handler of a connection, with a peer."""
 
-    __slots__ = ("_clock", "_entered", "_late", "_peer", "keeper")
+    __slots__ = ("_clock", "_entered", "_late", "_peer", "_silent", "keeper")
 
     def __init__(self, manager: web.Server, keeper: Keeper, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -147,6 +152,7 @@ class PeerProtocol(RequestHandler):
         self._entered = False
         self._clock: asyncio.TimerHandle | None = None
         self._late = False
+        self._silent = False
 
     @property
     def peer(self) -> Peer:
@@ -190,6 +196,7 @@ class PeerProtocol(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse; a clock runs whenever a request has begun and its headers are not complete. The first bytes may come before
         the library waits for any, when nothing is owed and the connection does not look idle either: then it goes on."""
+        self._silent = False
         super().data_received(data)
         if self._messages or self._current_request is not None:
             self._stop_clock()
@@ -204,11 +211,20 @@ class PeerProtocol(RequestHandler):
         return True
 
     def let_go(self) -> None:
-        """Close as soon as nothing is owed."""
-        if self.idle:
-            self.force_close()
-        else:
-            self.close()
+        """Close as soon as nothing is owed and nothing more comes. Answers that begin from now on are the last by themselves."""
+        self._silent = True
+        self._loop.call_later(LAST_CALL_S, self._close_when_silent)
+
+    def _close_when_silent(self) -> None:
+        """Read what was sent, if anything was, and no more: the end of that closes the connection, once nothing is owed
+        (`eof_received`)."""
+        if self.transport is None or self.transport.is_closing():
+            return
+        if not (self._silent and self.idle):
+            self.let_go()
+            return
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(_descriptor(self.transport))) as same:
+            same.shutdown(socket.SHUT_RD)
 
     def cut(self) -> None:
         """Close at once, unsent bytes included; the handler is cancelled by that."""
@@ -293,6 +309,12 @@ def connection_of(request: web.BaseRequest) -> PeerProtocol:
     if not isinstance(request.protocol, PeerProtocol):
         raise TypeError("this request came in by no door of agentd, so nobody is known to have sent it")
     return request.protocol
+
+
+def _descriptor(transport: asyncio.BaseTransport) -> int:
+    """The number of a connection's socket."""
+    number: int = transport.get_extra_info("socket").fileno()
+    return number
 
 
 async def _awaited(work: Awaitable[T]) -> T:

@@ -89,7 +89,7 @@ class DoorServer:
         self.door = door
         self.names = names or self.names
         self.refuser = app.get(REFUSER, plain_refusal)
-        app.on_response_prepare.append(_say_agentd)
+        app.on_response_prepare.append(self._sign)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LEFTOVER_SECONDS)
         await self._runner.setup()
         manager = self._runner.server
@@ -104,7 +104,8 @@ class DoorServer:
             self._listening = await loop.create_server(made, sock=sock, backlog=BACKLOG)
 
     def stop_accepting(self) -> None:
-        """Stage one: no new connections, and no new requests on idle ones."""
+        """Stage one: no new connections, and one more request at most on those that are open. Connections that the kernel holds
+        are left to whoever listens next on the same socket."""
         self._stopping = True
         if self._listening is not None:
             self._listening.close()
@@ -132,14 +133,15 @@ class DoorServer:
     def enter(self, connection: PeerProtocol) -> bool:
         """See `Keeper`."""
         uid = connection.peer.uid
-        full = self._by_uid[uid] >= self._bounds.per_uid or len(self._connections) >= self._bounds.total
-        if full or self._stopping:
+        if self._by_uid[uid] >= self._bounds.per_uid or len(self._connections) >= self._bounds.total:
             self.turned_away += 1
             log.warning("connection of uid %d turned away, %d so far", uid, self.turned_away)
             return False
         self._connections.add(connection)
         self._by_uid[uid] += 1
         self._empty.clear()
+        if self._stopping:  # it was accepted in the very moment of the stop
+            connection.let_go()
         return True
 
     def leave(self, connection: PeerProtocol) -> None:
@@ -166,6 +168,13 @@ class DoorServer:
             raise result.error
         return result
 
+    async def _sign(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """Who serves, without the versions that the library would tell; and that it was the last answer, once the door closes."""
+        response.headers["Server"] = "agentd"
+        if self._stopping:
+            response.headers["Connection"] = "close"
+            response.force_close()
+
     def _done(self, task: asyncio.Task[Any]) -> None:
         """A piece of work has ended."""
         self._work.discard(task)
@@ -175,11 +184,6 @@ class DoorServer:
         """Tell those who wait for the end, when it is there."""
         if not self._connections and not self._work:
             self._empty.set()
-
-
-async def _say_agentd(_request: web.Request, response: web.StreamResponse) -> None:
-    """Who serves, without the versions that the library would tell."""
-    response.headers["Server"] = "agentd"
 
 
 @dataclass(frozen=True, slots=True)
