@@ -13,7 +13,7 @@ import uvloop
 from agentd import __version__
 from agentd.core.types.errors import AgentdError
 from agentd.daemon import serve
-from agentd.edge.host.limits import harden_process
+from agentd.edge.host.limits import allow_descriptors, harden_process
 from agentd.settings import settings_from
 
 EXIT_CANNOT_START = 1
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(options: argparse.Namespace) -> int:
     _log_to_stderr(options.log_level)
     harden_process()
+    allow_descriptors()
     flags: dict[str, Any] = vars(options)
     settings = settings_from(os.environ, flags)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

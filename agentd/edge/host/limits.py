@@ -3,6 +3,8 @@
 A process that is not dumpable writes no core, not even to a helper that the kernel pipes cores to (which ignores
 RLIMIT_CORE), and its /proc entries belong to root: a process of the same uid can neither attach to it nor read its memory,
 environment or descriptors. Both are inherited by nothing that matters: a program that is executed becomes dumpable again.
+
+And it takes the descriptors that it may have: each call holds two, and a shell gives a process fewer than the doors let in.
 """
 
 import ctypes
@@ -15,6 +17,10 @@ PR_SET_DUMPABLE = 4
 
 PRIVATE_UMASK = 0o077
 """Every file is the daemon's alone until somebody opens it up on purpose, as is done for the sockets."""
+
+
+DESCRIPTORS = 16_384
+"""As in the shipped unit: all connections that the doors let in, as many to upstreams, and room to spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,16 @@ def harden_process() -> Hardening:
     _prctl(PR_SET_DUMPABLE, 0)
     os.umask(PRIVATE_UMASK)
     return hardening()
+
+
+def allow_descriptors(wanted: int = DESCRIPTORS) -> int:
+    """Raise the limit of open descriptors to `wanted`, as far as the hard limit allows; never lower it. Gives the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return most
+    return soft
 
 
 def hardening() -> Hardening:

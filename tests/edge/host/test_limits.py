@@ -103,3 +103,17 @@ def test_this_process_is_read_truthfully() -> None:
     held = hardening()
     assert held.core_limit == resource.getrlimit(resource.RLIMIT_CORE)[0]
     assert held.dumpable, "tests are not sealed; if they were, the debugger would not attach"
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted", "found"), [(64, 4096, 512, 512), (64, 128, 512, 128), (600, 4096, 512, 600)]
+)
+def test_descriptors_are_taken_as_far_as_they_are_given(soft: int, hard: int, wanted: int, found: int) -> None:
+    """A shell's soft limit is no reason to turn agents away; a hard one is respected, and nothing is ever lowered."""
+    code = (
+        f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))\n"
+        f"from agentd.edge.host.limits import allow_descriptors\n"
+        f"print(allow_descriptors({wanted}), *resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == [str(found), str(found), str(hard)]
