@@ -61,17 +61,11 @@ def shortened(raw: Written, most: CacheTtl, name: str = "") -> Written:
         items = [shortened(item, most) for item in before]
         return raw if _same(before, items) else splice.list_of(items)
     held = splice.members(raw)
-    if name == MARK:
-        return _mark(raw, held, most)
     called = _called(_word(held.get("type")))
     turned = {key: item if _is_data(key, called) else shortened(item, most, key) for key, item in held.items()}
+    if name == MARK and _longer(_word(held.get(TTL)), most):
+        turned[TTL] = splice.encode(most.value)
     return raw if _same(list(held.values()), list(turned.values())) else splice.object_of(turned)
-
-
-def _mark(raw: Written, held: dict[str, Written], most: CacheTtl) -> Written:
-    if TTL not in held or not _longer(_word(held[TTL]), most):
-        return raw
-    return splice.object_of({**held, TTL: splice.encode(most.value)})
 
 
 def _same(before: list[Written], after: list[Written]) -> bool:

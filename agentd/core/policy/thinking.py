@@ -31,7 +31,7 @@ def anthropic(said: Said, room: Room) -> Iterator[Clamp]:
             yield Clamp("thinking", "", "disabled", None, room.by_model)
             yield from _say(said, _at_least_low(room.least), room.by_model)
     elif most in (Effort.NONE, Effort.MINIMAL):
-        if _thinks(said, room):
+        if _thinks(said, room) or ("output_config", "") in said:  # the word alone may start it
             yield from _off(said, room)
     else:
         yield from _on(said, words, room)

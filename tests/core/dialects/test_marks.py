@@ -113,6 +113,12 @@ def test_depth_is_no_way_out() -> None:
     assert b"1h" not in sent(raw)
 
 
+def test_a_mark_within_a_mark_is_one() -> None:
+    raw = body([user(marked({"type": "ephemeral", "cache_control": HOUR}))])
+    assert MESSAGES.read(raw).long_marks == ("1h",)
+    assert b"1h" not in sent(raw)
+
+
 JSON = st.recursive(
     st.sampled_from(["1h", "5m", "24h", "x", 1, None, HOUR, SHORT, {"ttl": "24h"}]),
     lambda inner: (

@@ -57,6 +57,7 @@ ROWS: list[tuple[str | None, Reasoning | None, Json, Json]] = [
     # below the least word there is only the switch
     ("minimal", None, ADAPTIVE, OFF),
     ("none", None, {**enabled(9_000), **said("high")}, {**OFF, **said("low")}),
+    ("none", None, said("low"), {**said("low"), **OFF}),
     ("none", BY_ITSELF, {}, OFF),
     ("none", WHEN_ASKED, {}, {}),
     ("none", None, {}, {}),
