@@ -31,11 +31,12 @@ def line(upstream: upstreams.Upstream) -> Iterator[Line]:
 
 @pytest.fixture
 def stage_of(start_agentd: Callable[..., daemons.Daemon], upstream: upstreams.Upstream) -> Start:
-    """Starts a daemon before the upstream, or before the line to it."""
+    """Starts a daemon before the upstream, or before the line to it; `at` is a name for the address."""
 
     def start(line: Line | None = None, *flags: str, policy: str | None = None, **more: object) -> Stage:
         text = policy or upstream.policy()
         text = text if line is None else text.replace(upstream.url, line.url)
+        text = text.replace("127.0.0.1", str(more.pop("at", "127.0.0.1")))
         environment = {**upstream.environment(), **more.pop("env", {})}  # type: ignore[dict-item]
         return Stage(start_agentd(text, *flags, env=environment, simulate=False, **more), upstream)
 

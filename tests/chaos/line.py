@@ -35,6 +35,7 @@ class Line(threading.Thread):
         self.url = ""
         self.keys: list[str] = []
         self._held: list[asyncio.Event] = []
+        self._open: dict[asyncio.StreamWriter, _Asked] = {}
         self._to = urlsplit(upstream)
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop
@@ -67,6 +68,10 @@ class Line(threading.Thread):
         """Reset the connections that wait for it, now and from now on."""
         self._call(lambda: self._resets.set())
 
+    def drop(self) -> None:
+        """Close the connections on which nothing is under way, as an upstream does."""
+        self._call(lambda: [writer.close() for writer, asked in tuple(self._open.items()) if not asked.busy])
+
     def end(self) -> None:
         """Stop listening, and end what is open."""
         if self.is_alive():
@@ -95,7 +100,7 @@ class Line(threading.Thread):
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, to = await asyncio.open_connection(self._to.hostname, self._to.port)
-        asked = _Asked()
+        asked = self._open[writer] = _Asked()
         ways = [
             asyncio.create_task(self._answers(there, writer, asked)),
             asyncio.create_task(self._requests(reader, writer, to, asked)),
@@ -109,6 +114,7 @@ class Line(threading.Thread):
                 way.cancel()
             to.close()
             writer.close()
+            del self._open[writer]
 
     async def _requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to: asyncio.StreamWriter, asked: "_Asked"
@@ -134,6 +140,7 @@ class Line(threading.Thread):
                 return
             held = asked.call and chunk.startswith(b"HTTP/1.1 200") and not self._flows.is_set()
             if held or asked.wish == b"mid":
+                asked.busy = True
                 first, chunk = await _first_part(chunk, there)
                 writer.write(first)
                 await writer.drain()
@@ -141,16 +148,18 @@ class Line(threading.Thread):
             if asked.wish == b"mid":
                 _reset(writer)
                 return
+            asked.busy = False
             writer.write(chunk)
             await writer.drain()
 
 
 @dataclass
 class _Asked:
-    """What a connection is used for: whether by a call, and what its prompt wants."""
+    """What a connection is used for: whether by a call, what its prompt wants, and whether its answer is held."""
 
     call: bool = False
     wish: bytes = b""
+    busy: bool = False
 
 
 async def _first_part(got: bytes, there: asyncio.StreamReader) -> tuple[bytes, bytes]:

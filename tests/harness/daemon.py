@@ -93,17 +93,20 @@ def start(
     home: Path | None = None,
     env: Mapping[str, str] | None = None,
     simulate: bool = True,
+    before: Sequence[str] = (),
 ) -> Daemon:
     """Start a daemon and wait until it is ready. `policy` is a file, or the text of one.
 
-    A `home` from an earlier daemon starts on its state. The caller stops it and removes its home.
+    `before` is a command that becomes the daemon, as `env` or `unshare` does with what follows. A `home` from an earlier daemon
+    starts on its state. The caller stops it and removes its home.
     """
     home = home or Path(tempfile.mkdtemp(prefix="agentd-"))
     file = home / "policy.yaml"
     file.write_text(policy.read_text() if isinstance(policy, Path) else policy)
     for name in ("run", "state"):
         (home / name).mkdir(mode=0o700, exist_ok=True)
-    command = [sys.executable, "-m", "agentd", "serve", "--run", str(home / "run"), "--state", str(home / "state")]
+    command = [*before, sys.executable, "-m", "agentd", "serve"]
+    command += ["--run", str(home / "run"), "--state", str(home / "state")]
     command += ["--policy", str(file), *(["--simulate"] if simulate else []), *flags]
     manager = _notify_socket(home)
     with (home / "agentd.log").open("ab") as log:

@@ -47,8 +47,8 @@ class Upstream:
             self.process.stdout.close()
 
 
-def start(home: Path, *flags: str) -> Upstream:
-    """Start one under a directory and wait until it says where it listens."""
+def start(home: Path, *flags: str, key: str | None = KEY) -> Upstream:
+    """Start one under a directory and wait until it says where it listens. It takes this key alone; None: any."""
     log = home / "upstream.jsonl"
     command = [
         sys.executable,
@@ -56,8 +56,7 @@ def start(home: Path, *flags: str) -> Upstream:
         "agentd.simulator",
         "--tcp",
         "127.0.0.1:0",
-        "--key",
-        KEY,
+        *(() if key is None else ("--key", key)),
         "--log",
         str(log),
         *flags,
