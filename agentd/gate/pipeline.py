@@ -137,9 +137,9 @@ class ModelPipeline:
 
     async def _read(self, arrival: ports.Arrival) -> ModelCall:
         read = grammar(arrival.dialect).read
-        if len(arrival.body) > THREAD_BYTES:
-            return await asyncio.to_thread(read, arrival.body)
-        return read(arrival.body)
+        large = len(arrival.body) > THREAD_BYTES
+        call = await asyncio.to_thread(read, arrival.body) if large else read(arrival.body)
+        return replace(call, wants_usage=True) if arrival.metered else call
 
     def _identified(self, arrival: ports.Arrival, held: Held, agent: Agent, call: ModelCall, started_ns: int) -> _Asked:
         """Which session of the agent it belongs to, and which class of work."""

@@ -43,6 +43,7 @@ class Arrival:
     hints: Hints = Hints()
     beta: tuple[str, ...] = ()  # anthropic-beta flags as sent
     version: str | None = None  # anthropic-version
+    metered: bool = False  # the door tells in each stream what it used, asked for or not, as OpenRouter does
 
 
 class ByteStream(Protocol):

@@ -345,7 +345,8 @@ class _Stream(AsyncIterator[bytes]):
         run = self._flight.run
         rule = error.rule or f"upstreams.{run.permit.allow.limits.upstream}"
         deny = Deny(Reason(error.code, rule, error.message, error.hint), error.answer, error.retry_after_s)
-        return grammar(run.request.call.dialect).stream_error(deny, run.permit.receipt.decision)
+        begun = self._flight.facts.begun or ""
+        return grammar(run.request.call.dialect).stream_error(deny, run.permit.receipt.decision, begun)
 
     async def aclose(self) -> None:
         """The client is gone, or has all."""

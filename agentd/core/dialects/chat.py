@@ -11,7 +11,7 @@ from typing import Any
 from agentd.core.dialects import caching, chat_turns, firewall, knobs, listing, marks, refusals, rewriting, splice
 from agentd.core.dialects.asked import cap_of, flag_of, model_of
 from agentd.core.dialects.chat_reply import ChatEar
-from agentd.core.dialects.grammar import Refusal, ReplyMachine, Rewrite
+from agentd.core.dialects.grammar import WHOLE, Page, Refusal, ReplyMachine, Rewrite
 from agentd.core.dialects.reading import load
 from agentd.core.dialects.replies import StreamMachine, WholeMachine
 from agentd.core.dialects.tools import offered
@@ -68,13 +68,13 @@ class Chat:
         """See `Grammar`."""
         return refusals.chat(deny, decision)
 
-    def stream_error(self, deny: Deny, decision: str) -> bytes:
+    def stream_error(self, deny: Deny, decision: str, begun: str = "") -> bytes:
         """See `Grammar`."""
         return refusals.chat_event(deny, decision)
 
-    def models(self, entries: Sequence[Mapping[str, Any]]) -> bytes:
+    def models(self, entries: Sequence[Mapping[str, Any]], page: Page = WHOLE) -> bytes:
         """See `Grammar`."""
-        return listing.chat(entries)
+        return listing.chat(entries, page)
 
 
 def _wants_usage(fields: Mapping[str, Any]) -> bool:

@@ -48,6 +48,7 @@ class ReplyFacts:
     ending: Ending = Ending.CUT
     error: str | None = None
     finish: str | None = None  # the dialect's own word
+    begun: str | None = None  # the id that the client was told of, whatever it is good for
     recipients: tuple[str, ...] = ()  # providers that saw the data
 
 
@@ -58,6 +59,18 @@ class Refusal:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list: at most `limit` entries, from the place `offset` on. Clients that page ask until a page is not full."""
+
+    offset: int = 0
+    limit: int = 500
+
+
+WHOLE = Page()
+"""What is meant where no part is asked for: OpenRouter's own pages, which are longer than any list of agentd."""
 
 
 class ReplyMachine(Protocol):
@@ -106,8 +119,9 @@ class Grammar(Protocol):
     def refusal(self, deny: Deny, decision: str) -> Refusal:
         """A refusal before the first byte. `decision` "d-41", empty if none could be written."""
 
-    def stream_error(self, deny: Deny, decision: str) -> bytes:
-        """A refusal after the first byte: the last event of the stream, without an end mark, since the answer is not whole."""
+    def stream_error(self, deny: Deny, decision: str, begun: str = "") -> bytes:
+        """A refusal after the first byte: the last event of the stream, without an end mark, since the answer is not whole.
+        `begun` is the id under which the stream began, as `ReplyFacts` has it."""
 
-    def models(self, entries: Sequence[Mapping[str, Any]]) -> bytes:
+    def models(self, entries: Sequence[Mapping[str, Any]], page: Page = WHOLE) -> bytes:
         """The list of models: entries have id and name, and may have created, context_length and max_output."""

@@ -10,16 +10,20 @@ from typing import Any, Final
 
 import msgspec
 
+from agentd.core.dialects.grammar import Page
+
 TAKEN: Final = ("max_tokens", "temperature", "tools", "tool_choice", "response_format", "reasoning", "stop")
 """Parameters that travel on."""
 
 
-def chat(entries: Sequence[Mapping[str, Any]]) -> bytes:
-    """The list in OpenAI's shape with OpenRouter's fields."""
+def chat(entries: Sequence[Mapping[str, Any]], page: Page) -> bytes:
+    """A page of the list in OpenAI's shape with OpenRouter's fields."""
+    after = page.offset + page.limit
+    following = f"/api/v1/models?offset={after}&limit={page.limit}" if after < len(entries) else None
     body = {
         "object": "list",
-        "data": [_chat_entry(entry) for entry in entries],
-        "links": {"next": None},
+        "data": [_chat_entry(entry) for entry in entries[page.offset : after]],
+        "links": {"next": following},
         "total_count": len(entries),
     }
     return msgspec.json.encode(body)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from agentd.core.dialects import caching, firewall, knobs, listing, marks, messages_turns, refusals, rewriting, splice
 from agentd.core.dialects.asked import cap_of, flag_of, model_of
-from agentd.core.dialects.grammar import Refusal, ReplyMachine, Rewrite
+from agentd.core.dialects.grammar import WHOLE, Page, Refusal, ReplyMachine, Rewrite
 from agentd.core.dialects.messages_reply import MessagesEar
 from agentd.core.dialects.reading import load
 from agentd.core.dialects.replies import StreamMachine, WholeMachine
@@ -71,10 +71,10 @@ class Messages:
         """See `Grammar`."""
         return refusals.messages(deny, decision)
 
-    def stream_error(self, deny: Deny, decision: str) -> bytes:
+    def stream_error(self, deny: Deny, decision: str, begun: str = "") -> bytes:
         """See `Grammar`."""
         return refusals.messages_event(deny, decision)
 
-    def models(self, entries: Sequence[Mapping[str, Any]]) -> bytes:
-        """See `Grammar`."""
+    def models(self, entries: Sequence[Mapping[str, Any]], page: Page = WHOLE) -> bytes:
+        """See `Grammar`. Always whole: this list says itself that there is no more."""
         return listing.messages(entries)

@@ -7,8 +7,11 @@ and `error.metadata.code` says which. Messages: 400 makes one client post six ti
 `invalid_request_error` once; 402 it takes as it is meant. A caller that policy does not know is refused like any other
 denial, for the same reason: 401 and 403 would start log-ins and bans that help nobody. The one 401 is for who comes by TCP
 without a valid local token: there a client is right to ask its user for another one. A body that cannot be read is 400
-everywhere: no feature that a client could drop makes it readable. Responses: on 400 with `invalid_prompt` the client that
-speaks it posts once, on every other status six times, on 5xx up to thirty; so what is final is 400, what may pass is 429.
+everywhere: no feature that a client could drop makes it readable. Responses: on 400 the client that speaks it posts once, on
+every other status six times, on 5xx up to thirty; so what is final is 400, what may pass is 429.
+
+OpenRouter's own SDKs check every field of every answer. They want whole numbers as `error.code`, and an error in the middle of
+a stream in all its parts; what they cannot read they report as a fault of their own, and agentd's words are lost.
 
 In the text that people and models see, a few words are replaced: at least one client takes them for an empty account and
 disables the provider for ten minutes. The machine-readable part keeps them.
@@ -33,7 +36,7 @@ MAX_WAIT_S: Final = 3_600
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Status and error type of one answer in one dialect; the code is of responses alone."""
+    """Status and error type of one answer in one dialect; the code is that of a response that failed."""
 
     status: int
     type: str
@@ -79,6 +82,19 @@ RESPONSES: Final[Mapping[Answer, Form]] = {
     Answer.UNAVAILABLE: _LATER,
 }
 
+KINDS: Final[Mapping[Answer, str]] = {
+    Answer.DENY: "permission_denied",
+    Answer.BUDGET: "permission_denied",
+    Answer.WAIT: "rate_limit_exceeded",
+    Answer.INVALID: "invalid_request",
+    Answer.TOO_LARGE: "payload_too_large",
+    Answer.NOT_FOUND: "not_found",
+    Answer.UNKNOWN: "permission_denied",
+    Answer.UNIDENTIFIED: "permission_denied",
+    Answer.UNAVAILABLE: "provider_unavailable",
+}
+"""What the upstream would call an error of that kind. It has a word for an empty account too, which is not used: see above."""
+
 WAITING: Final = frozenset({Answer.WAIT, Answer.UNAVAILABLE})
 """Answers that say when to come back."""
 
@@ -109,15 +125,16 @@ def chat(deny: Deny, decision: str) -> Refusal:
 
 
 def chat_event(deny: Deny, decision: str) -> bytes:
-    """A refusal as the last chunk of a stream."""
+    """A refusal as the last chunk of a stream. Strict clients want the upstream's own word for the kind of error here."""
+    error = _chat_error(deny, decision)
+    error["metadata"] = {"error_type": KINDS[deny.answer], **error["metadata"]}
     chunk = {
         "id": decision or "agentd",
         "object": "chat.completion.chunk",
         "created": 0,
         "model": "agentd",
-        "system_fingerprint": None,
         "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": "error"}],
-        "error": _chat_error(deny, decision),
+        "error": error,
     }
     return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
 
@@ -133,29 +150,33 @@ def messages_event(deny: Deny, decision: str) -> bytes:
 
 
 def responses(deny: Deny, decision: str) -> Refusal:
-    """A refusal as a responses error body."""
+    """A refusal as a responses error body; `error.code` as in `chat`."""
     form = RESPONSES[deny.answer]
     error = {
         "message": text_of(deny, decision),
         "type": form.type,
         "param": None,
-        "code": form.code,
+        "code": form.status,
         "metadata": _told(deny, decision),
     }
     return _refusal(form, deny, decision, {"error": error})
 
 
-def responses_event(deny: Deny, decision: str) -> bytes:
-    """A refusal as the last event of a stream: a response that failed, whole, since strict clients read all of it."""
+def responses_event(deny: Deny, decision: str, begun: str) -> bytes:
+    """A refusal as the last event of a stream: a response that failed, whole, since strict clients read all of it. `begun` is
+    the id under which the stream began, "" if it told none: one client at least takes no other id at the end."""
     failed = {
-        "id": decision or "agentd",
+        "id": begun or decision or "agentd",
         "object": "response",
         "created_at": 0,
+        "completed_at": None,
         "status": "failed",
         "model": "agentd",
         "error": {"code": RESPONSES[deny.answer].code, "message": text_of(deny, decision)},
         "incomplete_details": None,
         "instructions": None,
+        "frequency_penalty": None,
+        "presence_penalty": None,
         "metadata": {},
         "output": [],
         "parallel_tool_calls": True,

@@ -47,6 +47,7 @@ class Notes:
     error: str | None = None
     ended: bool = False
     recipients: dict[str, None] = field(default_factory=dict)
+    begun: str | None = None
 
     def served(self, said: dict[str, Any]) -> None:
         """Who serves: the first answer to each question stands."""
@@ -128,6 +129,7 @@ def _facts(ear: Ear, notes: Notes) -> ReplyFacts:
         error=notes.error,
         finish=notes.finish,
         recipients=recipients,
+        begun=notes.begun,
     )
 
 

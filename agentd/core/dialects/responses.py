@@ -9,7 +9,7 @@ from typing import Any
 
 from agentd.core.dialects import caching, firewall, knobs, listing, marks, refusals, responses_turns, rewriting, splice
 from agentd.core.dialects.asked import cap_of, flag_of, model_of
-from agentd.core.dialects.grammar import Refusal, ReplyMachine, Rewrite
+from agentd.core.dialects.grammar import WHOLE, Page, Refusal, ReplyMachine, Rewrite
 from agentd.core.dialects.reading import load
 from agentd.core.dialects.replies import StreamMachine, WholeMachine
 from agentd.core.dialects.responses_reply import ResponsesEar
@@ -67,13 +67,13 @@ class Responses:
         """See `Grammar`."""
         return refusals.responses(deny, decision)
 
-    def stream_error(self, deny: Deny, decision: str) -> bytes:
+    def stream_error(self, deny: Deny, decision: str, begun: str = "") -> bytes:
         """See `Grammar`."""
-        return refusals.responses_event(deny, decision)
+        return refusals.responses_event(deny, decision, begun)
 
-    def models(self, entries: Sequence[Mapping[str, Any]]) -> bytes:
+    def models(self, entries: Sequence[Mapping[str, Any]], page: Page = WHOLE) -> bytes:
         """See `Grammar`: the list is the same as for chat completions."""
-        return listing.chat(entries)
+        return listing.chat(entries, page)
 
 
 def _for_openrouter(call: ModelCall, rewrite: Rewrite, client: Mapping[str, splice.Written]) -> dict[str, bytes]:

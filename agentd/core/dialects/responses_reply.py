@@ -72,6 +72,7 @@ def _object(value: object) -> dict[str, Any]:
 def _who(response: dict[str, Any], notes: Notes) -> None:
     """Who serves, and what is counted so far."""
     identity = name_of(response.get("id")) or ""
+    notes.begun = notes.begun or identity or None
     notes.served({**response, "id": identity if identity.startswith(SETTLED_BY) else None})
     notes.metered(response.get("usage"))
     _routed(response.get("openrouter_metadata"), notes)

@@ -1,8 +1,9 @@
 """The agents' door: model calls in three dialects, the list of models, escalations.
 
-Every path is served below `/v1` and `/api/v1`, query strings are ignored, and what is not served is a quick 404 in the shape of
-the API's own errors: clients probe, and some take a strange answer for a broken provider. Who asks is the kernel's word; the
-credentials that clients insist on sending are looked at over TCP alone (`tcp`), where they are a local token.
+Every path is served below `/v1` and `/api/v1`, query strings are ignored but for the pages of a list, and what is not served
+is a quick 404 in the shape of the API's own errors: clients probe, and some take a strange answer for a broken provider. Who
+asks is the kernel's word; the credentials that clients insist on sending are looked at over TCP alone (`tcp`), where they are
+a local token.
 
 What is refused here, because it never became a call, goes through the gate as well, to be recorded and worded there.
 """
@@ -18,6 +19,7 @@ from aiohttp import web
 
 from agentd import __version__
 from agentd.core.dialects import grammar
+from agentd.core.dialects.grammar import WHOLE, Page
 from agentd.core.types.callers import Peer
 from agentd.core.types.calls import Dialect
 from agentd.core.types.tokens import without_tokens
@@ -29,7 +31,11 @@ from agentd.edge.api.protocol import connection_of, peer_of
 from agentd.edge.api.server import REFUSER
 from agentd.gate.ports import Answer, Arrival, ModelGate
 
-PREFIXES = ("/v1", "/api/v1")
+OPENROUTER = "/api/v1"
+"""The base path of OpenRouter's own API: who asks below it expects OpenRouter's ways, beside those of the dialect."""
+
+PREFIXES = ("/v1", OPENROUTER)
+MAX_DIGITS = 9  # of a place in a list
 MAX_ASK = 64 * 1024  # bytes of an escalation, which is three words and a reason
 THREAD_BYTES = 1 << 20  # a larger body is read in a thread, so that nobody else waits for it
 JSON = "application/json"
@@ -72,7 +78,10 @@ class _AgentDoor:
             self._post(app, f"{prefix}/messages/count_tokens", self._count_tokens)
             self._post(app, f"{prefix}/responses", self._responses)
             app.router.add_get(f"{prefix}/models", self._models)
+            app.router.add_get(f"{prefix}/models/user", self._models)
+            app.router.add_get(f"{prefix}/models/count", self._count_models)
             app.router.add_get(f"{prefix}/models/{{id:.+}}", self._model)
+            app.router.add_get(f"{prefix}/model/{{id:.+}}", self._wrapped_model)
             app.router.add_get(f"{prefix}/responses", self._websocket)
         self._post(app, "/agentd/v1/escalations", self._escalate)
         app.router.add_get("/healthz", _healthz)
@@ -116,7 +125,13 @@ class _AgentDoor:
         with self._bodies.taken_from(request) as body:
             content = await body.read()
             arrival = Arrival(
-                peer_of(request), dialect, content, hints_of(request), beta_of(request), version_of(request)
+                peer_of(request),
+                dialect,
+                content,
+                hints_of(request),
+                beta_of(request),
+                version_of(request),
+                metered=request.path.startswith(OPENROUTER),
             )
             return await send(request, dialect, await self._gate.govern(arrival))
 
@@ -138,10 +153,25 @@ class _AgentDoor:
         offered = self._gate.models(peer_of(request))
         if not offered:
             return await self._refuse_stranger(request)
-        return web.Response(body=grammar(_dialect(request)).models(offered), content_type=JSON)
+        return web.Response(body=grammar(_dialect(request)).models(offered, _page(request)), content_type=JSON)
+
+    async def _count_models(self, request: web.Request) -> web.StreamResponse:
+        """How many that are."""
+        offered = self._gate.models(peer_of(request))
+        if not offered:
+            return await self._refuse_stranger(request)
+        return web.json_response({"data": {"count": len(offered)}})
 
     async def _model(self, request: web.Request) -> web.StreamResponse:
-        """One of them; ids may hold slashes."""
+        """One of them."""
+        return await self._one(request, lambda entry: entry)
+
+    async def _wrapped_model(self, request: web.Request) -> web.StreamResponse:
+        """The same by OpenRouter's own path and in its wrapping."""
+        return await self._one(request, lambda entry: {"data": entry})
+
+    async def _one(self, request: web.Request, shape: Callable[[Any], Any]) -> web.StreamResponse:
+        """The model of the path; ids may hold slashes."""
         name = request.match_info["id"]
         offered = self._gate.models(peer_of(request))
         if not offered:
@@ -150,7 +180,7 @@ class _AgentDoor:
         if entry is None:
             return await self._refuse(request, "request.unknown_model", f"no model {name[:200]!r} is offered to you")
         listed = msgspec.json.decode(grammar(_dialect(request)).models([entry]))
-        return web.Response(body=msgspec.json.encode(listed["data"][0]), content_type=JSON)
+        return web.Response(body=msgspec.json.encode(shape(listed["data"][0])), content_type=JSON)
 
     async def _escalate(self, request: web.Request) -> web.StreamResponse:
         """An agent asks for a dearer tier."""
@@ -224,6 +254,17 @@ def _dialect(request: web.Request) -> Dialect:
     if "/messages" in request.path or version_of(request) is not None:
         return Dialect.MESSAGES
     return Dialect.RESPONSES if "/responses" in request.path else Dialect.CHAT
+
+
+def _page(request: web.Request) -> Page:
+    """Which part of a list is asked for; what is no number asks for nothing."""
+    offset, limit = (_number(request.query.get(name)) for name in ("offset", "limit"))
+    return Page(offset or WHOLE.offset, limit or WHOLE.limit)
+
+
+def _number(text: str | None) -> int | None:
+    """A plain number of at most nine digits."""
+    return int(text) if text and len(text) <= MAX_DIGITS and text.isascii() and text.isdigit() else None
 
 
 def _told(request: web.Request) -> str:

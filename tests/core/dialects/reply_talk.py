@@ -179,7 +179,7 @@ FAILED = told("failed", "failed", usage=RESPONSE_USAGE, error={"code": "server_e
 
 
 def responses_facts(**more: Any) -> ReplyFacts:
-    return ReplyFacts(**{"model": "acme/one", "generation": "gen-1", **more})
+    return ReplyFacts(**{"model": "acme/one", "generation": "gen-1", "begun": "gen-1", **more})
 
 
 def check_stream(reader: ReplyMachine, events: list[bytes], kept: list[bytes], facts: ReplyFacts) -> None:

@@ -5,6 +5,7 @@ import json
 from anthropic.types import ModelInfo
 from openai.types import Model
 
+from agentd.core.dialects.grammar import Page
 from core.dialects.talk import CHAT, MESSAGES, RESPONSES, Json
 
 ENTRIES: list[Json] = [
@@ -31,6 +32,19 @@ def test_the_chat_list() -> None:
     )
     assert (second["created"], second["top_provider"]["max_completion_tokens"]) == (0, None)
     assert second["context_length"] is None
+
+
+def test_the_chat_list_comes_in_pages() -> None:
+    entries = [{**ENTRIES[0], "id": str(number)} for number in range(5)]
+    pages = [json.loads(CHAT.models(entries, Page(offset, 2))) for offset in (0, 2, 4, 6)]
+    assert [[entry["id"] for entry in page["data"]] for page in pages] == [["0", "1"], ["2", "3"], ["4"], []]
+    assert {page["total_count"] for page in pages} == {5}
+    assert [page["links"]["next"] for page in pages] == [
+        "/api/v1/models?offset=2&limit=2",
+        "/api/v1/models?offset=4&limit=2",
+        None,
+        None,
+    ]
 
 
 def test_the_messages_list() -> None:

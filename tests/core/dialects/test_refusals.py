@@ -81,7 +81,7 @@ def headers(wait: str | None) -> dict[str, str]:
     return known if wait is None else {**known, "Retry-After": wait}
 
 
-# answer, status, type, code, Retry-After
+# answer, status, type, code of a response that failed, Retry-After
 RESPONSE_FORMS = [
     (Answer.DENY, 400, "invalid_request_error", "invalid_prompt", None),
     (Answer.BUDGET, 400, "invalid_request_error", "invalid_prompt", None),
@@ -104,9 +104,10 @@ def test_responses(answer: Answer, status: int, kind: str, code: str, wait: str 
     refusal = RESPONSES.refusal(Deny(REASON, answer), "d-41")
     assert refusal.status == status
     assert json.loads(refusal.body) == {
-        "error": {"message": TEXT, "type": kind, "param": None, "code": code, "metadata": TOLD}
+        "error": {"message": TEXT, "type": kind, "param": None, "code": status, "metadata": TOLD}
     }
     assert dict(refusal.headers) == headers(wait)
+    assert event(RESPONSES.stream_error(Deny(REASON, answer), "d-41"))["response"]["error"]["code"] == code
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
@@ -169,7 +170,8 @@ def test_a_chat_stream_ends_in_an_error_chunk_without_end_mark() -> None:
     raw = CHAT.stream_error(Deny(REASON, Answer.WAIT), "d-41")
     said = event(raw)
     assert said["error"]["code"] == 429
-    assert said["error"]["metadata"] == TOLD
+    assert said["error"]["metadata"] == {"error_type": "rate_limit_exceeded", **TOLD}
+    assert None not in said.values()  # a strict client takes no null here
     assert said["choices"][0]["finish_reason"] == "error"
     assert b"[DONE]" not in raw
     said["choices"][0]["finish_reason"] = "stop"  # the one word that OpenAI's own types do not have
@@ -194,6 +196,15 @@ def test_a_responses_stream_ends_in_a_response_that_failed() -> None:
     assert b"[DONE]" not in raw
     ended = event(RESPONSES.stream_error(Deny(REASON), ""))["response"]
     assert (ended["id"], ended["error"]["code"]) == ("agentd", "invalid_prompt")
+
+
+def test_a_response_that_began_fails_under_its_own_id() -> None:
+    reader = RESPONSES.reader(RESPONSES.read(body_of(Dialect.RESPONSES, stream=True)))
+    created = {"type": "response.created", "response": {"id": "resp_1", "status": "in_progress"}}
+    reader.feed(b"data: " + json.dumps(created).encode() + b"\n\n")
+    assert (reader.facts.begun, reader.facts.generation) == ("resp_1", None)
+    ended = event(RESPONSES.stream_error(Deny(REASON, Answer.WAIT), "d-41", reader.facts.begun or ""))
+    assert ended["response"]["id"] == "resp_1"
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
@@ -223,7 +234,7 @@ def test_the_official_clients_show_our_words() -> None:
     with responses as speaker, pytest.raises(openai.BadRequestError) as told:
         speaker.responses.create(model="m", input="q")
     assert TEXT in str(told.value)
-    assert told.value.code == "invalid_prompt"
+    assert told.value.code == "400"
     messages = client(anthropic.Anthropic, MESSAGES.refusal(Deny(REASON), "d-41"), "http://agentd")
     with messages as speaker, pytest.raises(anthropic.APIStatusError) as heard:
         speaker.messages.create(max_tokens=5, **asked)

@@ -86,7 +86,14 @@ STREAMS: list[tuple[str, list[bytes], ReplyFacts]] = [
     (
         "an id of the response's own, and a provider",
         [told("completed", "completed", id="resp_1", provider="Acme")],
-        responses_facts(generation=None, ending=Ending.DONE, finish="completed", provider="Acme", recipients=("Acme",)),
+        responses_facts(
+            generation=None,
+            begun="resp_1",
+            ending=Ending.DONE,
+            finish="completed",
+            provider="Acme",
+            recipients=("Acme",),
+        ),
     ),
     ("cut", [CREATED, SPOKEN, FUNCTION], responses_facts(tool_calls=("exec",))),
     ("an end mark ends nothing by itself", [CREATED, DONE], responses_facts()),

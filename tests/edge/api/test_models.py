@@ -229,6 +229,58 @@ def test_models_in_the_shape_that_the_client_reads() -> None:
     play(scene())
 
 
+def test_models_by_the_paths_that_openrouter_has_beside() -> None:
+    async def scene() -> None:
+        gate = Gate()
+        async with opened(gate) as door:
+            whole = await door.ask(get("/api/v1/models"))
+            user = await door.ask(get("/api/v1/models/user"))
+            count = await door.ask(get("/api/v1/models/count"))
+            one = await door.ask(get("/api/v1/model/acme/frontier-1"))
+            none = await door.ask(get("/api/v1/model/acme/none"))
+        assert user.body == whole.body
+        assert count.json() == {"data": {"count": len(MODELS)}}
+        (known,) = [entry for entry in whole.json()["data"] if entry["id"] == "acme/frontier-1"]
+        assert one.json() == {"data": known}
+        assert (none.status, gate.codes()) == (400, ["request.unknown_model"])
+
+    play(scene())
+
+
+@pytest.mark.parametrize(
+    ("query", "first", "number"),
+    [
+        ("limit=1", 0, 1),
+        ("offset=1", 1, len(MODELS) - 1),
+        ("offset=1&limit=1", 1, 1),
+        ("offset=99&limit=5", 99, 0),
+        ("limit=0", 0, len(MODELS)),
+        ("offset=-1&limit=x", 0, len(MODELS)),
+        ("limit=1" + 20 * "0", 0, len(MODELS)),
+    ],
+)
+def test_a_page_of_the_list(query: str, first: int, number: int) -> None:
+    async def scene() -> None:
+        async with opened(Gate()) as door:
+            said = (await door.ask(get(f"/api/v1/models?{query}"))).json()
+        ids = [entry["id"] for entry in said["data"]]
+        assert (ids, len(ids)) == ([entry["id"] for entry in MODELS][first : first + number], number)
+        assert said["total_count"] == len(MODELS)
+
+    play(scene())
+
+
+@pytest.mark.parametrize(("prefix", "metered"), [("/v1", False), ("/api/v1", True)])
+def test_below_openrouters_path_streams_tell_what_they_used(prefix: str, metered: bool) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        async with opened(gate) as door:
+            await door.ask(post(f"{prefix}/chat/completions", b"{}"))
+        assert [arrival.metered for arrival in gate.arrivals] == [metered]
+
+    play(scene())
+
+
 @pytest.mark.parametrize(
     "data", [get("/v1/models"), get("/v1/models/chat"), post("/v1/messages/count_tokens", b'{"messages":[]}')]
 )
