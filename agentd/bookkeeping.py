@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 
 from agentd.core.accounting.catalogue import ModelEntry
 from agentd.core.accounting.keyfacts import parse_key
-from agentd.core.accounting.times import window_start
+from agentd.core.accounting.private import PrivateList
+from agentd.core.accounting.times import rfc3339, window_start
 from agentd.core.policy.schema import Policy, UpstreamKind
 from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
 from agentd.edge.enforce.accounts import UpstreamAccounts
 from agentd.edge.enforce.model import ModelUpstream
-from agentd.edge.host.catalogue import keep_snapshot
-from agentd.gate.books.affairs import Affairs, alarm_view
+from agentd.edge.host.catalogue import keep_private, keep_snapshot
+from agentd.gate.books.affairs import Affairs, PrivateView, alarm_view
 from agentd.gate.books.alarms import Alarms
 from agentd.gate.books.keywatch import MANAGEMENT, MANAGES, KeyWatch
 from agentd.gate.books.keywatch import Desk as WatchDesk
 from agentd.gate.books.listwatch import Desk as ListDesk
-from agentd.gate.books.listwatch import ListWatch
+from agentd.gate.books.listwatch import ListWatch, demands
 from agentd.gate.books.modelwatch import ModelWatch
 from agentd.gate.books.settlement import Desk, Settlement
 from agentd.gate.current import CurrentPolicy
@@ -34,8 +35,8 @@ from agentd.steady import steady
 if TYPE_CHECKING:
     from agentd.daemon import House
 
-SNAPSHOT_FILE = "catalogue.json"
-"""In the state directory: the newest list of models."""
+SNAPSHOT_FILE, PRIVATE_FILE = "catalogue.json", "private.json"
+"""In the state directory: the newest lists of models, and of models that somebody serves without keeping anything."""
 
 log = logging.getLogger("agentd.keys")
 
@@ -71,6 +72,7 @@ class Bookkeeping:
                 use=house.compiler.take,
                 keep=self._keep,
                 private=self._private,
+                known=lambda: house.compiler.private,
             )
         )
         self.keys = KeyWatch(
@@ -103,12 +105,22 @@ class Bookkeeping:
         if not self._house.settings.simulate:  # the simulator's key is nobody's, and its list the shipped one
             started.append(tasks.create_task(steady("the watch on keys", self.keys.run), name="key-watch"))
             started.append(tasks.create_task(steady("the watch on lists", self.lists.run), name="list-watch"))
+            self._house.policies.on_change = self._policy_changed
         return started
 
     def affairs(self) -> Affairs:
         """What the operator is told of it."""
         standing = [alarm_view(alarm) for alarm in self.alarms.standing()]
-        return Affairs(alarms=standing, upstream_keys=self.keys.views(), unsettled=self.settlement.summary())
+        found = Affairs(alarms=standing, upstream_keys=self.keys.views(), unsettled=self.settlement.summary())
+        held = self._house.policies.current
+        if held is not None and demands(held.policy) and not self._house.settings.simulate:
+            known = self._house.compiler.private
+            found["private"] = PrivateView(models=len(known.models), at=known.at) if known else PrivateView(models=0, at=None)
+        return found
+
+    def _policy_changed(self) -> None:
+        self.keys.look()
+        self.lists.changed()
 
     def key_changed(self) -> None:
         """A key was set or deleted."""
@@ -118,8 +130,10 @@ class Bookkeeping:
     async def _keep(self, entries: Mapping[str, ModelEntry]) -> None:
         await asyncio.to_thread(keep_snapshot, self._house.settings.state / SNAPSHOT_FILE, entries)
 
-    def _private(self, models: frozenset[str]) -> None:
-        self._house.compiler.private = models
+    async def _private(self, models: frozenset[str]) -> None:
+        known = PrivateList(models, rfc3339(self._house.clock.wall_ns()))
+        self._house.compiler.private = known
+        await asyncio.to_thread(keep_private, self._house.settings.state / PRIVATE_FILE, known)
 
     async def try_key(self, name: str, value: str) -> None:
         """Ask the upstreams that a key is for what it may do. Raises `OperatorRefused` for a key that manages others; an

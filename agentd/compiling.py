@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentd.core.accounting.price import Price
+from agentd.core.accounting.private import PrivateList
 from agentd.core.policy.parse import Names, parse_policy
 from agentd.core.policy.schema import Policy
 from agentd.core.policy.trial import described, judged_by, prices_of, run_tests
@@ -27,7 +28,8 @@ class Compiler:
     def __init__(self, catalogue: Mapping[str, Price]) -> None:
         """`catalogue`: prices by model id."""
         self.catalogue_prices = dict(catalogue)
-        self.private: frozenset[str] | None = None  # models with endpoints that keep nothing; None: not known
+        self.private: PrivateList | None = None  # models with endpoints that keep nothing; None: not known
+        self.stood: str | None = None  # a text that was in force: a list that came later does not refuse it
         self._last: tuple[Policy, Mapping[str, Price]] | None = None
 
     def take(self, prices: Mapping[str, Price]) -> None:
@@ -46,7 +48,7 @@ class Compiler:
     def compile(self, text: str, source: str) -> Policy:
         """Parse, and judge the tests in the file. Raises `PolicyRefused`."""
         policy = self.read(text, source)
-        faults = run_tests(policy, self.catalogue_prices) + self._kept(policy)
+        faults = run_tests(policy, self.catalogue_prices) + (() if text == self.stood else self._kept(policy))
         if faults:
             raise PolicyRefused(source, faults)
         return policy
@@ -54,7 +56,7 @@ class Compiler:
     def _kept(self, policy: Policy) -> tuple[Fault, ...]:
         """Models of tiers that demand endpoints which keep nothing, and have none, as far as that is known."""
         known = self.private
-        missing = [(tier, model) for tier, model in demands(policy) if known is not None and model not in known]
+        missing = [(tier, model) for tier, model in demands(policy) if known is not None and model not in known.models]
         return tuple(_not_private(policy, tier, model) for tier, model in missing)
 
     def prices(self, policy: Policy) -> Mapping[str, Price]:
@@ -95,6 +97,8 @@ class Compiler:
                 "model": limits.model,
                 "max_output": limits.max_output,
                 "reserved_nusd": limits.reserved,
+                "effort": limits.effort,
+                "bounded": [clamp.words for clamp in limits.clamps],
             }
         elif isinstance(verdict, Deny):
             told["answer"] = verdict.answer.value

@@ -17,7 +17,7 @@ from pathlib import Path
 from aiohttp import web
 
 from agentd import __version__
-from agentd.bookkeeping import SNAPSHOT_FILE, Bookkeeping
+from agentd.bookkeeping import PRIVATE_FILE, SNAPSHOT_FILE, Bookkeeping
 from agentd.compiling import Compiler
 from agentd.core.accounting.catalogue import Catalogue
 from agentd.core.accounting.market import digest_of, prices_of
@@ -35,7 +35,7 @@ from agentd.edge.api.server import DoorServer, peer_of
 from agentd.edge.api.tcp import TcpDoor
 from agentd.edge.enforce.model import ModelUpstream
 from agentd.edge.enforce.model import Way as UpstreamWay
-from agentd.edge.host.catalogue import load_catalogue, load_snapshot
+from agentd.edge.host.catalogue import load_catalogue, load_private, load_snapshot
 from agentd.edge.host.clean import CleanUpstream
 from agentd.edge.host.clock import SystemClock
 from agentd.edge.host.keys import KeyRing
@@ -124,6 +124,8 @@ async def _build(stack: AsyncExitStack, settings: Settings, clock: SystemClock, 
     newest = {} if settings.simulate else await asyncio.to_thread(load_snapshot, settings.state / SNAPSHOT_FILE)
     models = catalogue.entries | newest
     compiler = Compiler(prices_of(models))
+    if not settings.simulate:
+        compiler.private = await asyncio.to_thread(load_private, settings.state / PRIVATE_FILE)
     keys = KeyRing()
     scrub_logs(keys.scrub)
     signer = await load_signer(keys)
@@ -152,7 +154,9 @@ async def _build(stack: AsyncExitStack, settings: Settings, clock: SystemClock, 
     tokens = Tokens(mint_token)
     tokens.restore(await ledger.reader.lines(ports.LineQuery(kinds=(Kind.TOKEN,), limit=PAST_LINES)))
     found = await asyncio.to_thread(_policy_file, settings.policy)
-    await policies.start(found, settings.policy.name, await _last_good(ledger))
+    compiler.stood = await _last_good(ledger)
+    await policies.start(found, settings.policy.name, compiler.stood)
+    compiler.stood = None
     await keys.load(_key_names(policies))
     await ledger.append(_life_line(Kind.START, clock, settings))
     return House(settings, clock, keys, signer, ledger, policies, state, compiler, machine, notify, tokens)

@@ -66,6 +66,7 @@ class CurrentPolicy:
         self._recorded: str | None = None
         self.current: Held | None = None
         self.fault: PolicyRefused | None = None
+        self.on_change: Callable[[], None] = lambda: None
 
     async def load(self, text: str, source: str) -> Held:
         """Put a version in force and give it back.
@@ -117,6 +118,7 @@ class CurrentPolicy:
 
     def _put(self, held: Held) -> None:
         self.current, self.fault, self._recorded = held, None, None
+        self.on_change()
         log.info("policy %s is in force: %s", held.digest[:12], held.policy.change)
 
     async def _unchanged(self, held: Held) -> None:

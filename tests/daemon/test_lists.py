@@ -72,3 +72,30 @@ def test_a_tier_that_demands_endpoints_that_keep_nothing_is_checked(
     assert stage.send("chat", "hello").reply.status == 200
     found = stage.daemon.operate("GET", "/operator/v1/status").json()
     assert (found["policy"]["fault"], found["alarms"]) == (None, [])
+    private_row = "zero retention"
+    assert private_row in stage.daemon.ctl("status").stdout
+    (check,) = (
+        row for row in json.loads(stage.daemon.ctl("doctor", "--json").stdout)["checks"] if row["name"] == private_row
+    )
+    assert check["state"] == "ok"
+
+
+def test_a_start_without_a_network_still_knows_who_keeps_nothing(
+    start_agentd: Start, upstream: upstreams.Upstream
+) -> None:
+    """The kept list refuses a new policy that demands what nobody offers; the one that was in force stays."""
+    stage = Stage(start_agentd(private(upstream), env=upstream.environment(), simulate=False), upstream)
+    kept = stage.daemon.state / "private.json"
+    until(lambda: stage.in_flight() == 0 and kept.exists())
+    home = restarted(stage)
+    upstream.stop()
+    known = json.loads(kept.read_bytes())
+    kept.write_text(json.dumps({**known, "models": ["deepseek/deepseek-v4-flash"]}))
+    same = start_agentd(private(upstream), env=upstream.environment(), simulate=False, home=home)
+    assert same.operate("GET", "/operator/v1/status").json()["policy"]["fault"] is None
+    same.stop()
+    other = start_agentd("# another\n" + private(upstream), env=upstream.environment(), simulate=False, home=home)
+    found = other.operate("GET", "/operator/v1/status").json()
+    assert "google/gemini-2.5-flash-lite keeps nothing" in found["policy"]["fault"]["message"]
+    assert found["policy"]["digest"] is not None  # the last good one stays in force
+    assert found["private"]["at"] == known["at"]

@@ -77,6 +77,9 @@ def _rooms(found: Json) -> list[tuple[str, str]]:
         ("signing", "checkpoints are signed" if found.get("signing") else "checkpoints are not signed"),
         ("keyring", keys if keyring["code"] == "ok" else f"{keys}; {_short(keyring)}"),
     ]
+    if (private := found.get("private")) is not None:
+        known = f"{count(private['models'])} models, by the list of {moment(private['at'])} UTC" if private["at"] else ""
+        rows.append(("zero retention", known or "not known yet; calls demand it all the same"))
     rows += [("upstream key", _upstream_key(key)) for key in found.get("upstream_keys") or []]
     for upstream in found.get("upstreams") or []:
         if upstream.get("last_error") or upstream.get("breaker", "closed") != "closed":

@@ -29,11 +29,19 @@ class KeyView(TypedDict):
     shut: bool  # nothing goes there now
 
 
+class PrivateView(TypedDict):
+    """The list of endpoints that keep nothing, for a policy that demands some."""
+
+    models: int  # that have one
+    at: str | None  # RFC 3339, when the upstream said so; None: never
+
+
 class Affairs(TypedDict, total=False):
     """The affairs now."""
 
     alarms: list[AlarmView]
     upstream_keys: list[KeyView]
+    private: PrivateView  # missing: no tier demands it
     unsettled: dict[str, int]  # see `gate.books.settlement.Settlement.summary`
 
 

@@ -90,10 +90,14 @@ class KeyWatch:
                 self._news.set()
 
     def changed(self) -> None:
-        """A key was set or deleted, or the policy changed: what was shut is open, and looked at anew."""
+        """A key was set or deleted: what was shut is open, and looked at anew."""
         self._desk.outside.shut = {}
         self._found = {}
         self._changed_ns = self._desk.clock.mono_ns()
+        self._news.set()
+
+    def look(self) -> None:
+        """The policy changed: look at its keys now. What is shut stays shut."""
         self._news.set()
 
     def views(self) -> list[KeyView]:

@@ -6,7 +6,7 @@ the operator's word for new prices. A list that cannot be had changes nothing: t
 
 A tier that demands endpoints which keep nothing is checked against the list of those. Whether one exists or not, no such call
 goes elsewhere: the demand travels with every call, and the upstream refuses it where nobody fulfils it. The check tells it
-earlier, and refuses a policy that names such a model anew.
+earlier, and refuses a policy that names such a model anew. That list, too, is kept for a start without a network.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from agentd.core.accounting.catalogue import CatalogueRefused, ModelEntry, parse_list
 from agentd.core.accounting.market import Taken, digest_of, prices_of, take_in
 from agentd.core.accounting.price import Price
-from agentd.core.accounting.private import parse_private
+from agentd.core.accounting.private import PrivateList, parse_private
 from agentd.core.policy.schema import Policy, UpstreamKind
 from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
 from agentd.gate.books.alarms import Alarm, Alarms
@@ -31,6 +31,8 @@ AGAIN_S = 1800.0
 
 JUMPED, VANISHED, NOT_PRIVATE, UNKNOWN = "catalogue.price", "catalogue.vanished", "zdr.no_endpoint", "zdr.unknown"
 
+UNKNOWN_HINT = "See the daemon's log; it is asked again."
+
 log = logging.getLogger("agentd.catalogue")
 
 
@@ -38,7 +40,7 @@ log = logging.getLogger("agentd.catalogue")
 class Desk:
     """What the watch works with. `endpoints`: upstreams that can be asked; `policy`: the one in force; `use` puts prices in
     force, and `keep` keeps the newest list for the next start; `private` is told which models have endpoints that keep
-    nothing."""
+    nothing, and `known` says what was told last, by this run or an earlier one."""
 
     accounts: Accounts
     alarms: Alarms
@@ -47,7 +49,8 @@ class Desk:
     policy: Callable[[], Policy | None]
     use: Callable[[Mapping[str, Price]], None]
     keep: Callable[[Mapping[str, ModelEntry]], Awaitable[None]]
-    private: Callable[[frozenset[str]], None]
+    private: Callable[[frozenset[str]], Awaitable[None]]
+    known: Callable[[], PrivateList | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class ListWatch:
         self._news = asyncio.Event()
 
     def changed(self) -> None:
-        """A key was set, so that an upstream may be asked that could not be."""
+        """A key was set, so that an upstream may be asked that could not be; or the policy changed."""
         self._news.set()
 
     async def run(self) -> None:
@@ -91,10 +94,11 @@ class ListWatch:
         if endpoint is None or policy is None:
             return AGAIN_S
         alarms: list[Alarm] = []
-        got = [await self._models(endpoint, policy, alarms), await self._private(endpoint, policy, alarms)]
-        if all(got):
+        listed = await self._models(endpoint, policy, alarms)
+        private = await self._private(endpoint, policy, alarms)
+        if listed:
             await self._sound(alarms)
-        return DAY_S if all(got) else AGAIN_S
+        return DAY_S if listed and private else AGAIN_S
 
     async def _models(self, endpoint: Endpoint, policy: Policy, alarms: list[Alarm]) -> bool:
         held, source = self._desk.outside.models, f"the list of upstream {endpoint.name}"
@@ -112,28 +116,22 @@ class ListWatch:
         return True
 
     async def _private(self, endpoint: Endpoint, policy: Policy, alarms: list[Alarm]) -> bool:
-        demanded = demands(policy)
-        if not demanded:
-            return True
+        """The list is asked for whether the policy demands it or not: the next one may."""
         try:
             models = parse_private(await self._desk.accounts.private(endpoint))
         except (UpstreamFailed, KeyUnavailable) as failed:
             log.warning("the list of endpoints that keep nothing could not be had: %s", failed)
             models = None
-        if models is None:
-            message = "it is not known whether its tiers with zdr: true have endpoints; calls demand them all the same"
-            await self._desk.alarms.sound(
-                Alarm(UNKNOWN, endpoint.name, message, "See the daemon's log; it is asked again.")
-            )
-            return False
-        self._desk.alarms.clear(UNKNOWN, endpoint.name)
-        self._desk.private(models)
-        for tier, model in demanded:
-            if model not in models:
-                message = f"no endpoint of it keeps nothing, as tier {tier} demands: every call of it will be refused"
-                hint = f"Take it out of tiers.{tier}.models, or choose another model."
-                alarms.append(Alarm(NOT_PRIVATE, model, message, hint))
-        return True
+        if models is not None:
+            await self._desk.private(models)
+        demanded, known = demands(policy), self._desk.known()
+        if models is not None or not demanded:
+            self._desk.alarms.clear(UNKNOWN, endpoint.name)
+        else:
+            await self._desk.alarms.sound(Alarm(UNKNOWN, endpoint.name, _unknown(known), UNKNOWN_HINT))
+        if known is not None:
+            alarms += [_not_private(tier, model) for tier, model in demanded if model not in known.models]
+        return models is not None
 
     async def _sound(self, alarms: Sequence[Alarm]) -> None:
         """Raise what holds now, and clear what held before."""
@@ -143,6 +141,16 @@ class ListWatch:
         self._standing = now
         for alarm in alarms:
             await self._desk.alarms.sound(alarm)
+
+
+def _unknown(known: PrivateList | None) -> str:
+    what = "it is not known" if known is None else f"only by the list of {known.at} it is known"
+    return f"{what} whether its tiers with zdr: true have endpoints; calls demand them all the same"
+
+
+def _not_private(tier: str, model: str) -> Alarm:
+    message = f"no endpoint of it keeps nothing, as tier {tier} demands: every call of it will be refused"
+    return Alarm(NOT_PRIVATE, model, message, f"Take it out of tiers.{tier}.models, or choose another model.")
 
 
 def demands(policy: Policy) -> list[tuple[str, str]]:

@@ -31,6 +31,9 @@ EXPIRY_WARN_DAYS = 30
 REVIEW_WARN_DAYS = 180
 """Days after which a policy that nobody reviewed is worth a look: half a year."""
 
+LIST_WARN_DAYS = 7
+"""Days after which a list that is asked for daily is old."""
+
 LAG_WARN_MS = 250
 """Stalls of the event loop that a person would feel in a stream."""
 
@@ -261,6 +264,23 @@ def alarms(patient: Patient) -> Iterator[Check]:
         yield Check("alarm", "bad", f"{alarm['about']}: {alarm['message']}", alarm["hint"])
 
 
+def private(patient: Patient) -> Iterator[Check]:
+    """Is it known who keeps nothing, where a tier demands that?"""
+    known = patient.affairs.get("private")
+    if known is None:
+        return
+    at = known["at"]
+    if at is None:
+        says = "it is not known which models have endpoints that keep nothing, as a tier demands; calls demand it all the same"
+        yield Check("zero retention", "warn", says, "agentctl logs; the list is asked for again")
+        return
+    days = (patient.now_ns - from_rfc3339(at)) // NS_PER_DAY
+    says = f"{known['models']} models have endpoints that keep nothing, by the upstream's list of {at}"
+    old = days > LIST_WARN_DAYS
+    cure = "agentctl logs; the list is asked for again" if old else ""
+    yield Check("zero retention", "warn" if old else "ok", f"{says}, {days} days ago" if old else says, cure)
+
+
 def unsettled(patient: Patient) -> Iterator[Check]:
     """Is it known what everything cost?"""
     owed = patient.affairs.get("unsettled")
@@ -312,6 +332,7 @@ QUESTIONS = (
     clock,
     upstreams,
     alarms,
+    private,
     unsettled,
     halts,
     lag,

@@ -6,7 +6,15 @@ import pytest
 import yaml
 
 from agentd.core.accounting.price import per_million
-from agentd.edge.host.catalogue import CatalogueRefused, keep_snapshot, load_catalogue, load_snapshot
+from agentd.core.accounting.private import PrivateList
+from agentd.edge.host.catalogue import (
+    CatalogueRefused,
+    keep_private,
+    keep_snapshot,
+    load_catalogue,
+    load_private,
+    load_snapshot,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -73,3 +81,26 @@ def test_a_list_that_cannot_be_read_or_kept_stops_nothing(tmp_path: Path) -> Non
     assert load_snapshot(path) == {}
     keep_snapshot(tmp_path / "gone" / "catalogue.json", {})
     assert not (tmp_path / "gone").exists()
+
+
+def test_who_keeps_nothing_is_kept_with_its_date(tmp_path: Path) -> None:
+    path = tmp_path / "private.json"
+    known = PrivateList(frozenset({"a/b", "c/d"}), "2026-11-01T00:00:00+00:00")
+    assert load_private(path) is None
+    keep_private(path, known)
+    assert load_private(path) == known
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"half a li", b"[]", b"{}", b'{"format":2,"at":"x","models":[]}', b'{"format":1,"at":"x","models":"all"}',
+     b'{"format":1,"at":"x","models":[1]}', b'{"format":1,"at":null,"models":[]}', b"[" * 5000],
+)  # fmt: skip
+def test_a_file_that_is_no_such_list_is_not_known_rather_than_empty(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "private.json"
+    path.write_bytes(data)
+    assert load_private(path) is None
+    path.unlink()
+    path.mkdir()
+    assert load_private(path) is None

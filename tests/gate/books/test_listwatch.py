@@ -8,6 +8,7 @@ from typing import Any
 from agentd.core.accounting.catalogue import ModelEntry
 from agentd.core.accounting.market import digest_of
 from agentd.core.accounting.price import Price
+from agentd.core.accounting.private import PrivateList
 from agentd.core.policy.schema import Policy
 from agentd.core.types.records import Kind
 from agentd.gate.books.alarms import Alarms
@@ -47,12 +48,12 @@ def secret(by: Policy) -> Policy:
 class Scene:
     def __init__(self, *lists: Any, zdr: Any = None, by: Policy | None = None) -> None:
         self.record, self.outside = Record([]), Outside(models=HELD, catalogue="first")
-        self.accounts = Accounts({"models": list(lists), "private": [zdr]})
+        self.accounts = Accounts({"models": list(lists), "private": [private() if zdr is None else zdr]})
         self.alarms = Alarms(self.record, Clock())
         self.by: Policy | None = by or policy()
         self.prices: dict[str, Price] = {}
         self.kept: list[dict[str, ModelEntry]] = []
-        self.known: list[frozenset[str]] = []
+        self.known: list[PrivateList] = []
         self.watch = ListWatch(
             Desk(
                 self.accounts,
@@ -62,12 +63,16 @@ class Scene:
                 lambda: self.by,
                 lambda prices: self.prices.update(prices),
                 self.keep,
-                self.known.append,
+                self.private,
+                lambda: self.known[-1] if self.known else None,
             )
         )
 
     async def keep(self, entries: Any) -> None:
         self.kept.append(dict(entries))
+
+    async def private(self, found: frozenset[str]) -> None:
+        self.known.append(PrivateList(found, "today"))
 
     def round(self) -> float:
         return asyncio.run(self.watch.round())
@@ -122,7 +127,7 @@ def test_without_policy_or_upstream_nobody_is_asked() -> None:
 def test_tiers_that_demand_it_are_checked_for_endpoints_that_keep_nothing() -> None:
     it = Scene(models(), zdr=private("small/one"), by=secret(policy()))
     assert it.round() == DAY_S
-    assert it.known == [{"small/one"}]
+    assert it.known == [PrivateList(frozenset({"small/one"}), "today")]
     assert it.standing == [("zdr.no_endpoint", "top/one")]
     it.accounts.scripts["private"] = [private("top/one")]
     it.round()
@@ -138,10 +143,21 @@ def test_not_knowing_it_is_told_and_refuses_nothing() -> None:
     assert it.standing == []
 
 
-def test_a_policy_that_demands_nothing_asks_for_no_such_list() -> None:
-    it = Scene(models())
+def test_a_policy_that_demands_nothing_has_the_list_asked_for_all_the_same() -> None:
+    """The next policy may demand it, and is then judged when it is loaded."""
+    it = Scene(models(), zdr=private("top/one"))
     it.round()
-    assert it.accounts.asked == [("models", "or")]
+    assert [known.models for known in it.known] == [{"top/one"}]
+    without = Scene(models(), zdr=unreachable())
+    assert (without.round(), without.standing) == (AGAIN_S, [])
+
+
+def test_without_the_list_the_one_of_an_earlier_run_tells() -> None:
+    it = Scene(models(), zdr=unreachable(), by=secret(policy()))
+    it.known.append(PrivateList(frozenset({"small/one"}), "2026-01-01"))
+    it.round()
+    assert it.standing == [("zdr.unknown", "or"), ("zdr.no_endpoint", "top/one")]
+    assert "2026-01-01" in it.alarms.standing()[0].alarm.message
 
 
 def test_the_task_looks_again_when_a_key_was_set() -> None:

@@ -64,7 +64,7 @@ def by_state(checks: tuple[Check, ...], state: str) -> list[str]:
 def test_somebody_well_is_well_and_every_question_that_has_something_to_ask_is_asked() -> None:
     checks = examine(patient())
     assert {check.state for check in checks} == {"ok"}
-    assert len(checks) >= len(QUESTIONS) - 7  # seven of them say nothing when all is well
+    assert len(checks) >= len(QUESTIONS) - 8  # eight of them say nothing when all is well
 
 
 def test_a_daemon_that_reports_nothing_is_never_called_well() -> None:
@@ -108,6 +108,9 @@ CASES: list[tuple[dict[str, Any], str, str, str]] = [
     ({"vitals": {"ledger": ("record.disk_full", "Full.")}}, "disk", "bad", "a line found no room"),
     ({"halts": (Halt("box", "", "smoke", "now", 3),)}, "halt", "warn", "stopped everything"),
     ({"halts": (Halt("agent", "main", "loops", "now", 3),)}, "halt", "warn", "stopped agent main"),
+    ({"affairs": {"private": {"models": 0, "at": None}}}, "zero retention", "warn", "not known"),
+    ({"affairs": {"private": {"models": 7, "at": "2026-09-21T12:00:00Z"}}}, "zero retention", "ok", "7 models"),
+    ({"affairs": {"private": {"models": 7, "at": "2026-09-01T12:00:00Z"}}}, "zero retention", "warn", "20 days ago"),
     ({"vitals": {"loop_lag_ms": LAG_WARN_MS + 1}}, "load", "warn", "stalled"),
 ]  # fmt: skip
 
