@@ -26,7 +26,7 @@ MAX_BYTES = 16 << 20
 
 
 class UpstreamAccounts:
-    """Fulfils `gate.ports_accounts.Accounts`, on the connections of the calls."""
+    """Fulfils `gate.ports_accounts.Accounts`, on connections beside those of the calls."""
 
     def __init__(self, upstream: ModelUpstream, clock: Clock) -> None:
         """`upstream` has been entered."""
@@ -57,12 +57,14 @@ class UpstreamAccounts:
     async def _get(
         self, endpoint: Endpoint, path: str, params: Mapping[str, str] | None = None, value: str | None = None
     ) -> bytes:
-        session, url, key = self._upstream.target(endpoint, value)
+        sessions = self._upstream.sessions
+        target = self._upstream.target(endpoint, value)
+        session = (sessions.simulated if target.simulated else None) or sessions.real
         headers = {"Accept": "application/json", "User-Agent": f"agentd/{__version__}"}
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
+        if target.key is not None:
+            headers["Authorization"] = f"Bearer {target.key}"
         timeout = aiohttp.ClientTimeout(total=ANSWER_S, connect=CONNECT_S)
-        asked = session.get(url + path, params=params, headers=headers, timeout=timeout, allow_redirects=False)
+        asked = session.get(target.url + path, params=params, headers=headers, timeout=timeout, allow_redirects=False)
         try:
             async with asked as response:
                 return await self._read(response)

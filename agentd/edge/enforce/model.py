@@ -1,28 +1,28 @@
 """Sending permitted model calls to their upstream, with a key that nobody else sees.
 
-Request headers are built from nothing: no header of a client is copied. The connection is bound by the permit's deadline;
-leaving the context closes it unless the answer was read to its end. Before there is a connection nothing can have been billed,
-so one that does not come about is another failure than an answer that does not. With `--simulate`, upstreams of kind
-`openrouter` are reached at the simulator's Unix socket instead; nothing else differs.
+The connection is bound by the permit's deadline; leaving the context closes it unless the answer was read to its end. Before the
+request has left whole nothing can have been billed, so that is another failure than an answer that does not come. With
+`--simulate`, upstreams of kind `openrouter` are reached at the simulator's Unix socket instead; nothing else differs.
+
+Only a request that cannot have been received is sent again, once: if it was given to a connection that had served before, and was
+closed meanwhile.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NoReturn, Protocol, Self
 
-import aiohttp
-
-from agentd import __version__
-from agentd.core.dialects.betas import DEFAULT_VERSION
 from agentd.core.dialects.failures import MAX_ERROR_BYTES, read_failure
-from agentd.core.types.calls import Dialect
 from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
 from agentd.core.types.receipts import Permit
-from agentd.edge.enforce import http
-from agentd.gate.ports import Clock, Dispatch, Endpoint, Reply
+from agentd.edge.enforce import head, http
+from agentd.edge.enforce.dial import Place
+from agentd.edge.enforce.pool import Pool
+from agentd.edge.enforce.wire import BadAnswer, Connection, NotSent
+from agentd.gate.ports import Clock, Dispatch, Endpoint
 
 CONNECT_S = 10.0
 """To connect, name resolution and TLS included."""
@@ -32,10 +32,6 @@ SILENCE_S = 120.0
 
 ERROR_BODY_S = 5.0
 """For the rest of an error answer: its status is known by then, and says enough if nothing more comes."""
-
-KEEPALIVE_S = 60.0
-
-_PATHS = {Dialect.CHAT: "/chat/completions", Dialect.MESSAGES: "/messages", Dialect.RESPONSES: "/responses"}
 
 SIMULATOR_URL = "http://simulator/api/v1"
 SIMULATOR_KEY = "sk-simulator"
@@ -58,126 +54,206 @@ class Way:
     simulator: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes, and the key it carries."""
+
+    place: Place
+    url: str
+    key: str | None
+    simulated: bool = False
+
+
 class ModelUpstream:
     """Fulfils `gate.ports.Upstream` by HTTP. Use as an async context; leaving it closes the connections."""
 
     def __init__(self, way: Way) -> None:
         """Connections are opened on entering."""
+        self.clock = way.clock
         self._way = way
-        self._session: aiohttp.ClientSession | None = None
-        self._simulated: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
+        self._sessions: http.Sessions | None = None
+        self._simulator = None if way.simulator is None else Place("simulator", 0, False, way.simulator)
 
     async def __aenter__(self) -> Self:
         """Make the connection pools."""
-        self._session = http.session(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=60))
-        if self._way.simulator is not None:
-            self._simulated = http.session(
-                aiohttp.UnixConnector(self._way.simulator, limit=0, keepalive_timeout=KEEPALIVE_S)
-            )
+        self._pool = Pool()
+        self._sessions = http.Sessions.begin(self._way.simulator)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close them."""
-        for session in (self._session, self._simulated):
-            if session is not None:
-                await session.close()
+        pool, self._pool = self._pool, None
+        sessions, self._sessions = self._sessions, None
+        if pool is not None:
+            await pool.close()
+        if sessions is not None:
+            await sessions.__aexit__(kind, error, trace)
 
-    @asynccontextmanager
-    async def open(self, permit: Permit, dispatch: Dispatch) -> AsyncIterator[Reply]:
+    @property
+    def pool(self) -> Pool:
+        """The connections of the calls. Raises `KeyUnavailable` outside of the context."""
+        return self._pool or _stopping()
+
+    @property
+    def sessions(self) -> http.Sessions:
+        """The connections of what is asked beside the calls. Raises `KeyUnavailable` outside of the context."""
+        return self._sessions or _stopping()
+
+    def open(self, permit: Permit, dispatch: Dispatch) -> "ModelCall":
         """See `gate.ports.Upstream.open`."""
-        session, url, key = self.target(dispatch.endpoint)
-        limits = permit.allow.limits
-        timeout = aiohttp.ClientTimeout(total=limits.deadline_s, connect=CONNECT_S, sock_read=SILENCE_S)
-        request = session.post(
-            url + _PATHS[dispatch.dialect],
-            data=dispatch.body,
-            headers=_headers(dispatch, key),
-            timeout=timeout,
-            allow_redirects=False,
-        )
-        response = await self._answered(request)
-        try:
-            if response.status != 200:
-                raise await self._refused(response)
-            yield HttpReply(response)
-        finally:
-            response.close() if not response.content.at_eof() else response.release()
+        return ModelCall(self, permit.allow.limits.deadline_s, dispatch)
 
-    def target(self, endpoint: Endpoint, key: str | None = None) -> tuple[aiohttp.ClientSession, str, str | None]:
-        """The pool, base URL and key of an endpoint; `key` in the place of the one in use. Raises `KeyUnavailable`."""
-        if endpoint.kind == "openrouter" and self._simulated is not None:
-            return self._simulated, SIMULATOR_URL, SIMULATOR_KEY
-        if self._session is None:
-            raise KeyUnavailable("daemon.stopping", "the upstream connections are closed")
-        if endpoint.key is None:
-            return self._session, endpoint.url, None
-        return self._session, endpoint.url, key or self._way.key(endpoint.key).reveal()
+    def target(self, endpoint: Endpoint, key: str | None = None) -> Target:
+        """Place, base URL and key of an endpoint; `key` in the place of the one in use. Raises `KeyUnavailable`."""
+        if endpoint.kind == "openrouter" and self._simulator is not None:
+            return Target(self._simulator, SIMULATOR_URL, SIMULATOR_KEY, simulated=True)
+        if endpoint.key is not None:
+            key = key or self._way.key(endpoint.key).reveal()
+        return Target(head.place_of(endpoint.url), endpoint.url, None if endpoint.key is None else key)
 
-    async def _answered(self, request: "aiohttp.client._RequestContextManager") -> aiohttp.ClientResponse:
+
+class ModelCall(AbstractAsyncContextManager["HttpReply"]):
+    """A call: entering it sends, leaving it gives the connection back or closes it."""
+
+    __slots__ = ("_connection", "_dispatch", "_ends_at", "_pool", "_target", "_upstream", "_within_s")
+
+    def __init__(self, upstream: ModelUpstream, deadline_s: float, dispatch: Dispatch) -> None:
+        """Nothing is sent yet."""
+        self._upstream = upstream
+        self._within_s = deadline_s
+        self._dispatch = dispatch
+        self._connection: Connection | None = None
+
+    async def __aenter__(self) -> "HttpReply":
+        """Send; the reply when its status is 200. Raises as `gate.ports.Upstream.open` says."""
+        self._pool = self._upstream.pool
+        self._target = target = self._upstream.target(self._dispatch.endpoint)
+        self._ends_at = asyncio.get_running_loop().time() + self._within_s
+        request = (head.head_of(self._dispatch, target.url, target.key), self._dispatch.body)
         try:
-            return await request
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return await self._read(await self._sent(request))
+        except BaseException:  # also when the caller goes away: the peer must hear of it at once
+            self._leave()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """The answer is not read any further."""
+        self._leave()
+
+    def _leave(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.give_back(self._target.place, connection)
+
+    async def _sent(self, request: tuple[bytes, bytes]) -> Connection:
+        """The connection on which a status has come."""
+        used = self._pool.idle(self._target.place)
+        if used is not None:
+            try:
+                return await self._ask(used, request)
+            except NotSent:
+                self._leave()
+        try:
+            fresh = await self._pool.connect(self._target.place, min(CONNECT_S, self._within_s))
+        except OSError as error:
             raise http.unreachable(error) from None
+        try:
+            return await self._ask(fresh, request)
+        except NotSent as error:
+            raise http.unreachable(error) from None
+
+    async def _ask(self, connection: Connection, request: tuple[bytes, bytes]) -> Connection:
+        self._connection = connection
+        connection.ask(request, self._ends_at, SILENCE_S)
+        try:
+            await connection.answered()
+        except NotSent:
+            raise
         except TimeoutError:
             raise http.timed_out() from None
-        except (aiohttp.ClientError, OSError) as error:
+        except OSError as error:
             raise http.broke(error) from None
+        return connection
 
-    async def _refused(self, response: aiohttp.ClientResponse) -> UpstreamFailed:
+    async def _read(self, connection: Connection) -> "HttpReply":
+        readable = connection.headers.get(b"content-encoding", b"identity").lower() == b"identity"
+        if connection.status != 200:
+            raise await self._refused(connection, readable=readable)
+        if not readable:
+            raise http.broke(BadAnswer("it is compressed, though that was not asked for"))
+        return HttpReply(connection)
+
+    async def _refused(self, connection: Connection, *, readable: bool) -> UpstreamFailed:
+        connection.hurry(asyncio.get_running_loop().time() + ERROR_BODY_S)
         body = bytearray()
         try:
-            async with asyncio.timeout(ERROR_BODY_S):
-                while piece := await response.content.read(MAX_ERROR_BYTES - len(body)):
-                    body += piece
-        except (aiohttp.ClientError, TimeoutError, OSError):
+            while len(body) < MAX_ERROR_BYTES and (piece := await _next(connection)):
+                body += piece
+        except OSError:
             body.clear()  # half a body says nothing that its status does not
-        failed = read_failure(response.status, response.headers, bytes(body), self._way.clock.wall_ns() // 10**9)
-        failed.generation = response.headers.get("X-Generation-Id")
+        waiting = _text(connection, b"retry-after")
+        told = {} if waiting is None else {"Retry-After": waiting}
+        failed = read_failure(
+            connection.status,
+            told,
+            bytes(body[:MAX_ERROR_BYTES]) if readable else b"",
+            self._upstream.clock.wall_ns() // 10**9,
+        )
+        failed.generation = _text(connection, b"x-generation-id")
         return failed
 
 
 class HttpReply:
-    """A 200 of an upstream, being read. Fulfils `gate.ports.Reply`."""
+    """A 200 of an upstream, being read. Fulfils `gate.ports.Reply`, and is its own iterator."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        """Takes the open response."""
-        self._response = response
-        self._aborted = False
-        self.generation: str | None = response.headers.get("X-Generation-Id")
+    __slots__ = ("_connection", "generation")
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def __init__(self, connection: Connection) -> None:
+        """The head of its answer has come."""
+        self._connection = connection
+        self.generation: str | None = _text(connection, b"x-generation-id")
+
+    def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes as they come."""
+        return self
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """Itself."""
+        return self
+
+    async def __anext__(self) -> bytes:
+        """What has come since. Raises `UpstreamFailed` when the answer breaks off."""
         try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
+            piece = await _next(self._connection)
         except TimeoutError:
             raise http.timed_out() from None
-        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError) as error:
+        except OSError as error:
             raise http.broke(error) from None
-        if self._aborted:
-            raise http.broke(ConnectionAbortedError())
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
     def abort(self) -> None:
         """Cut the connection."""
-        self._aborted = True
-        self._response.close()
+        self._connection.abort()
 
 
-def _headers(dispatch: Dispatch, key: str | None) -> dict[str, str]:
-    headers = {
-        "Content-Type": "application/json",
-        "Accept": "text/event-stream" if dispatch.stream else "application/json",
-        "Accept-Encoding": "identity",
-        "User-Agent": f"agentd/{__version__}",
-    }
-    if key is not None:
-        headers["Authorization"] = f"Bearer {key}"
-    if dispatch.endpoint.kind == "openrouter":
-        headers["X-OpenRouter-Metadata"] = "enabled"
-    if dispatch.dialect is Dialect.MESSAGES:
-        headers["anthropic-version"] = dispatch.version or DEFAULT_VERSION
-        if dispatch.beta:
-            headers["anthropic-beta"] = ",".join(dispatch.beta)
-    return headers
+async def _next(connection: Connection) -> bytes:
+    """What has come of a body since; none at its end."""
+    while (piece := connection.take()) is None:
+        await connection.arrival()
+    return piece
+
+
+def _text(connection: Connection, name: bytes) -> str | None:
+    value = connection.headers.get(name)
+    return None if value is None else value.decode("latin-1")
+
+
+def _stopping() -> NoReturn:
+    raise KeyUnavailable("daemon.stopping", "the upstream connections are closed")
