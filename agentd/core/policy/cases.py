@@ -15,7 +15,10 @@ from agentd.core.policy.kinds import (
     Ref,
     Text,
 )
+from agentd.core.types.bounds import Effort
 from agentd.core.types.classes import Stage
+
+EFFORT = Choice(tuple(effort.value for effort in Effort))
 
 GIVEN = Record(
     "given",
@@ -44,6 +47,7 @@ GIVEN = Record(
             absent="nothing",
         ),
         Key("tools", ListOf(TEXT), "Names of the tools offered.", "tools: [Bash, Read]", default=()),
+        Key("effort", EFFORT, "How hard the client wants it thought about.", "effort: high", absent="not said"),
         Key("images", Number(0, 100, "a number of images"), "Images in the last turn.", "images: 1", default=0),
         Key(
             "session_class",
@@ -78,6 +82,7 @@ EXPECT = Record(
         Key("class", CLASS_NAME, "The class of work.", "class: heartbeat"),
         Key("tier", TIER_NAME, "The tier that serves.", "tier: economy"),
         Key("model", TEXT, "The model that serves.", "model: google/gemini-2.5-flash-lite"),
+        Key("effort", EFFORT, "How hard the model is told to think.", "effort: low"),
         Key("code", TEXT, "The reason's code.", "code: caller.unknown"),
         Key(
             "stage", Choice(tuple(stage.value for stage in Stage)), "Which evidence decided the class.", "stage: shape"

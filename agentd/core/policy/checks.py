@@ -343,7 +343,7 @@ def check_tests(reader: Reader, root: Found) -> None:
         given, expect = test.get("given"), test.get("expect")
         if expect is not None and not expect.value and not reader.faulty(expect):
             reader.fault(
-                expect.mark, expect.where, "it expects nothing", "add one of verdict, class, tier, model, code, stage"
+                expect.mark, expect.where, "it expects nothing", "add one of verdict, class, tier, model, effort, code, stage"
             )
         if given is not None:
             _caller(reader, given)

@@ -24,7 +24,7 @@ from agentd.core.types.callers import Caller, Peer
 from agentd.core.types.calls import Dialect, Hints, ModelCall, Request
 from agentd.core.types.classes import Classified
 from agentd.core.types.errors import AgentdError, Fault
-from agentd.core.types.verdicts import Allow, Verdict
+from agentd.core.types.verdicts import Allow, ModelLimits, Verdict
 
 NOON_NS = 12 * 3600 * 10**9
 DAY_NS = 86_400 * 10**9
@@ -149,8 +149,15 @@ def _came(judged: Judged) -> dict[str, str | None]:
         "stage": None if classified is None else classified.stage.value,
         "tier": None if limits is None else limits.tier,
         "model": None if limits is None else limits.model,
+        "effort": None if limits is None else _effort(judged.request.call, limits),
         "code": verdict.reason.code,
     }
+
+
+def _effort(call: ModelCall, limits: ModelLimits) -> str | None:
+    """The effort that is sent: what it was brought to, else what was asked."""
+    brought = [str(clamp.given) for clamp in limits.clamps if "effort" in (clamp.key or clamp.field)]
+    return brought[0] if brought else next((str(knob.value) for knob in call.knobs), None)
 
 
 def _words(values: Mapping[str, Any]) -> str:
@@ -185,6 +192,8 @@ def _call(given: Mapping[str, Any]) -> ModelCall:
         schema = {"type": "object", "properties": {}}
         functions = [{"name": name, "parameters": schema} for name in given["tools"]]
         body["tools"] = [{"type": "function", "function": function} for function in functions]
+    if "effort" in given:
+        body["reasoning_effort"] = given["effort"]
     return grammar(Dialect.CHAT).read(json.dumps(body).encode())
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from agentd.core.types.bounds import Effort
 from agentd.ctl.completing import agents, classes, tiers
 from agentd.ctl.exits import CtlError, Exit
 from agentd.ctl.options import ask_options, client, json_option
@@ -79,6 +80,7 @@ def test(*, file: str | None, as_json: bool) -> None:
 @click.option("--lane", shell_complete=classes, help="The class that the client would declare.")
 @click.option("--tier", shell_complete=tiers, help="The tier that it would ask for.")
 @click.option("--model", help="The model that it would name.")
+@click.option("--effort", type=click.Choice([one.value for one in Effort]), help="How hard it would have it thought about.")
 @ask_options
 def why(*, as_json: bool, **given: str | int | None) -> None:
     """The verdict that a call would get now under the policy in force, and why. Records nothing, changes nothing.
@@ -111,6 +113,8 @@ def _why_rows(found: Json) -> list[tuple[str, object]]:
         ("tier", found.get("tier")),
         ("model", found.get("model")),
         ("output", f"at most {found['max_output']} tokens" if found.get("max_output") else None),
+        ("effort", f"{found['effort']} at most" if found.get("effort") else None),
+        *(("bounded", words) for words in found.get("bounded") or []),
         ("would reserve", money(found.get("reserved_nusd"))),
         *(("note", note) for note in found.get("notes") or []),
     ]

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.core.accounting.catalogue import CatalogueRefused, ModelEntry, parse_list
+from agentd.core.accounting.catalogue import CatalogueRefused, ModelEntry, Reasoning, parse_list
 from agentd.core.accounting.market import digest_of, parse_snapshot, prices_of, snapshot, take_in
 from agentd.core.accounting.private import parse_private
+from agentd.core.types.bounds import Effort
 
 PRICING = {"prompt": "0.000001", "completion": "0.000004"}
 OLD = ModelEntry(100_000, 8_000, "One", 5, ("text", "image"), PRICING)
@@ -70,8 +71,12 @@ def test_a_price_where_there_was_none_is_no_jump() -> None:
     assert prices_of({"a/one": unpriced}) == {}
 
 
+EFFORTS = st.sampled_from(list(Effort))
+THINKING = st.builds(Reasoning, st.booleans(), st.lists(EFFORTS).map(tuple), st.none() | EFFORTS, st.booleans())
+
+
 @given(st.dictionaries(st.text(max_size=8), st.builds(ModelEntry, st.integers(1), st.integers(1), st.text(), st.integers(0),
-       st.lists(st.text()).map(tuple), st.dictionaries(st.text(), st.text())), max_size=4))  # fmt: skip
+       st.lists(st.text()).map(tuple), st.dictionaries(st.text(), st.text()), st.none() | THINKING), max_size=4))  # fmt: skip
 def test_what_is_kept_comes_back(entries: dict[str, ModelEntry]) -> None:
     assert parse_snapshot(snapshot(entries), "file") == entries
     assert digest_of(dict(reversed(entries.items()))) == digest_of(entries)
@@ -119,6 +124,40 @@ def test_what_a_row_does_not_say_has_a_stand_in(more: dict[str, Any], expected: 
     found = listed(**more)
     assert found is not None
     assert {name: getattr(found, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (None, None),
+        ("yes", None),
+        ({}, Reasoning()),
+        ({"mandatory": False}, Reasoning()),
+        ({"mandatory": True, "supported_efforts": None}, Reasoning(mandatory=True)),
+        ({"mandatory": "true", "default_effort": "ultra"}, Reasoning()),
+        (
+            {"mandatory": True, "supported_efforts": ["high", "low", None, "ultra", ["low"]], "default_effort": "high"},
+            Reasoning(mandatory=True, efforts=(Effort.LOW, Effort.HIGH), usual=Effort.HIGH),
+        ),
+        ({"default_enabled": False, "supports_max_tokens": True}, Reasoning(by_itself=False)),
+    ],
+)
+def test_what_a_row_says_of_thinking(said: Any, expected: Reasoning | None) -> None:
+    found = listed(reasoning=said)
+    assert found is not None
+    assert found.reasoning == expected
+
+
+def test_the_least_that_a_model_can_think() -> None:
+    some = (Effort.NONE, Effort.LOW, Effort.HIGH)
+    known = [Reasoning(), Reasoning(efforts=some), Reasoning(mandatory=True), Reasoning(mandatory=True, efforts=some)]
+    assert [one.least for one in known] == ["none", "none", "minimal", "low"]
+
+
+def test_a_snapshot_of_before_knows_nothing_of_thinking() -> None:
+    document = json.loads(snapshot({"a/one": OLD}))
+    del document["models"]["a/one"]["reasoning"]
+    assert parse_snapshot(json.dumps(document).encode(), "file") == {"a/one": OLD}
 
 
 @pytest.mark.parametrize("more", [{"pricing": None}, {"context_length": True, "top_provider": {}}, {"id": 7}])

@@ -18,7 +18,7 @@ def test_what_is_absent_is_an_ordinary_call() -> None:
 def test_everything_can_be_said() -> None:
     said_all = (
         "given: { agent: main, lane: hard, tier: high, model: m, text: t, tools: [a, b], images: 1, session_class: hard, "
-        "grant: high, spent: { box: 1.5 }, keys: [openrouter], at: 2027-01-01 }"
+        "grant: high, effort: max, spent: { box: 1.5 }, keys: [openrouter], at: 2027-01-01 }"
     )
     given = parse(good(GIVEN_TEXT, said_all)).tests[0].given
     assert set(given) == {key.name for key in GIVEN.keys} - {"uid", "gid", "unit", "exe"}
@@ -35,6 +35,7 @@ def test_every_stage_can_be_expected(stage: str) -> None:
 @pytest.mark.parametrize("key", [key.name for key in EXPECT.keys])
 def test_every_expectation_stands_alone(key: str) -> None:
     values = {"verdict": "allow", "class": "hard", "tier": "low", "model": "x", "code": "x", "stage": "lane"}
+    values["effort"] = "low"
     assert said(good(EXPECT_TEXT, f"expect: {{ {key}: {values[key]} }}")) == []
 
 

@@ -43,6 +43,8 @@ OTHER = "      - { id: other/one, upstream: far }\n"
             ["classes.routine: tier low -> high", "classes.routine: ceiling low -> high"],
             [],
         ),
+        ("max_output: 500", "effort: low, max_output: 500", [], ["classes.routine: effort not bounded -> low"]),
+        ("max_output: 500", "cache_ttl: 1h, max_output: 500", ["classes.routine: cache_ttl 5m -> 1h"], []),
         ("quota: 3", "quota: 4", ["classes.hard: escalation quota 3 -> 4"], []),
         ("grant: 15m", "grant: 10m", [], ["classes.hard: escalation grant 900s -> 600s"]),
         ("window: day, grant", "window: hour, grant", ["classes.hard: escalation window day -> hour"], []),
@@ -80,6 +82,11 @@ def test_each_limit(old: str, new: str, widened: list[str], narrowed: list[str])
 )
 def test_what_has_no_direction_is_not_told(old: str, new: str) -> None:
     assert summarise_change(parse(GOOD), parse(good(old, new))) == Change()
+
+
+def test_effort_has_an_order() -> None:
+    low, max_ = (parse(good("max_output: 500", f"effort: {word}, max_output: 500")) for word in ("minimal", "xhigh"))
+    assert summarise_change(low, max_) == Change(("classes.routine: effort minimal -> xhigh",), ())
 
 
 def test_a_removed_tier_counts_as_lowest() -> None:

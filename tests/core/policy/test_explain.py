@@ -19,7 +19,9 @@ from agentd.core.policy.explain import Explanation, Proof, explain
 from agentd.core.policy.facts import Used
 from agentd.core.policy.match import match_agent
 from agentd.core.policy.schema import Budget, Match, Scope, Window
+from agentd.core.types.bounds import Effort, Knob
 from agentd.core.types.calls import Smuggled
+from agentd.core.types.classes import Classified, Stage
 from agentd.core.types.receipts import CostSource, Ending, Outcome, Permit, Receipt, Usage
 from agentd.core.types.verdicts import Allow
 from agentd.gate.lines import decision_line, outcome_line
@@ -311,6 +313,23 @@ def test_a_line_of_the_daemon_itself_has_no_caller_and_needs_no_words() -> None:
     assert [section.title for section in page.sections] == ["Record"]
 
 
+def test_what_was_brought_within_bounds_is_told() -> None:
+    knobs = (Knob("reasoning", "", True), Knob("reasoning", "effort", "max"), Knob("verbosity", "", "my diary"))
+    made = call("thanks!", knobs=knobs, long_marks=("1h",))
+    routine = replace(POLICY.classes["routine"], effort=Effort.LOW)
+    bounded = replace(POLICY, classes={**POLICY.classes, "routine": routine})
+    asked = request(made)
+    verdict = decide(bounded, asked, Classified("routine", Stage.LANE, "test"), facts())
+    line = record(decision_line(bounded, DIGEST, asked, Classified("routine", Stage.LANE, "test"), verdict), 41)
+    page = explain(line, None, bounded)
+    assert rows_of(page, "Request fields")["bounded"] == [
+        "verbosity another value -> low (class routine)",
+        "reasoning.effort max -> low (class routine)",
+        "cache_control.ttl 1h -> 5m (class routine)",
+    ]
+    assert rows_of(page, "Tier")["thinking"] == ["low at most (policy.yaml:0)"]
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -320,6 +339,7 @@ MAPS = ("detail", "caller", "class_why", "tokens", "escalation")
 NAMES = (
     "charges",
     "smuggled",
+    "bounded",
     "dropped",
     "considered",
     "tool_calls",

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from agentd.core.accounting.catalogue import ModelEntry
 from agentd.core.policy import schema as s
 from agentd.core.policy.facts import Memory
 from agentd.core.policy.model import account_name, accounts, candidates, ceiling_of, choose_tier, tier_asked, turn_of
@@ -98,6 +99,20 @@ def test_models_stand_in_the_order_of_the_policy() -> None:
 def test_a_model_that_cannot_serve_is_passed_over_and_says_why(missing: dict[str, object], why: str) -> None:
     fit, unfit = candidates(POLICY, ECONOMY, request(), facts(**missing))
     assert ([model.id for model in fit], unfit) == (["small/two"], [why])
+
+
+def test_documents_go_only_to_a_model_that_is_known_to_read_them() -> None:
+    paper = request(call(shape=Shape(documents=1)))
+    fit, unfit = candidates(POLICY, ECONOMY, paper, facts())
+    assert (fit, unfit) == ([], ["small/one: it reads no documents", "small/two: it reads no documents"])
+    known = {
+        "small/one": ModelEntry(9_000, 900, "", 0, ("text", "image")),
+        "small/two": ModelEntry(9_000, 900, "", 0, ("text", "file")),
+    }
+    fit, unfit = candidates(POLICY, ECONOMY, paper, facts(models=known))
+    assert ([model.id for model in fit], unfit) == (["small/two"], ["small/one: it reads no documents"])
+    home = replace(POLICY, upstreams={"or": replace(POLICY.upstreams["or"], kind=s.UpstreamKind.OPENAI)})
+    assert len(candidates(home, ECONOMY, paper, facts())[0]) == 2
 
 
 def test_an_open_loop_takes_its_own_model_first_if_that_can_serve() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agentd.core.policy.parse import MAX_FAULTS, parse_policy
 from agentd.core.policy.schema import EscalationRule, FixedPrice, Match, Scope, UpstreamKind, Window
+from agentd.core.types.bounds import CacheTtl, Effort
 from agentd.core.types.documents import Mark, Scalar
 from agentd.core.types.errors import Fault, PolicyRefused
 from policies import GOOD, faults_of, good, names, parse, said
@@ -34,6 +35,7 @@ def test_a_good_text_is_read_whole() -> None:
     routine, hard = policy.classes.values()
     assert (routine.floor, routine.ceiling, routine.deadline_s) == ("low", "low", 60.0)
     assert (routine.lanes, routine.escalation) == (("chat", "small-*"), None)
+    assert (routine.effort, routine.cache_ttl) == (None, CacheTtl.SHORT)
     assert (hard.ceiling, hard.max_output) == ("high", 1500)
     assert hard.escalation == EscalationRule("high", 3, Window.DAY, 900, "boss@example.org", Mark(43, 17))
     box, rare = policy.budgets
@@ -50,6 +52,14 @@ def test_what_is_absent_takes_its_default() -> None:
     assert policy.labels == ("public", "internal", "private", "secret")
     assert policy.retention_days == 400
     assert policy.tests[0].given["model"] == "agentd"
+
+
+def test_a_class_may_bound_effort_and_cache() -> None:
+    text = good("max_output: 500,", "max_output: 500, effort: low, cache_ttl: 1h,")
+    routine = parse(text).classes["routine"]
+    assert (routine.effort, routine.cache_ttl) == (Effort.LOW, CacheTtl.HOUR)
+    for old, new in (("effort: low", "effort: ultra"), ("effort: low", "effort: [low]"), ("cache_ttl: 1h", "cache_ttl: 2h")):
+        assert len(said(text.replace(old, new))) == 1
 
 
 def test_all_faults_are_told_at_once_in_the_order_of_the_file() -> None:

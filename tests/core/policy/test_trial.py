@@ -49,10 +49,21 @@ def faults(given: str, expect: str, text: str = GOOD) -> tuple[Fault, ...]:
         ("{ agent: main, at: 2027-06-30 }", "{ verdict: allow }"),
         ("{ agent: main, at: 2027-07-01 }", "{ verdict: deny, code: agent.expired }"),
         ("{ agent: main, tools: [Bash], images: 2 }", "{ verdict: allow }"),
+        ("{ agent: main, effort: high }", "{ effort: high }"),
+        ("{ agent: main, lane: hard, effort: minimal }", "{ class: hard, effort: minimal }"),
     ],
 )
 def test_given_and_expected(given: str, expect: str) -> None:
     assert faults(given, expect) == ()
+
+
+def test_effort_is_what_the_class_makes_of_it() -> None:
+    bounded = good("max_output: 500,", "max_output: 500, effort: low,")
+    assert faults("{ agent: main, effort: high }", "{ effort: low }", bounded) == ()
+    assert faults("{ agent: main, effort: none }", "{ effort: none }", bounded) == ()
+    (fault,) = faults("{ agent: main, effort: max }", "{ effort: max }", bounded)
+    assert "effort low" in fault.message
+    assert len(faults("{ agent: main }", "{ effort: low }")) == 1
 
 
 @pytest.mark.parametrize(
