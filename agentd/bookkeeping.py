@@ -13,16 +13,17 @@ from agentd.core.accounting.private import PrivateList
 from agentd.core.accounting.times import rfc3339, window_start
 from agentd.core.policy.schema import Policy, UpstreamKind
 from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
+from agentd.core.types.receipts import Outcome
 from agentd.edge.enforce.accounts import UpstreamAccounts
 from agentd.edge.enforce.model import ModelUpstream
 from agentd.edge.host.catalogue import keep_private, keep_snapshot
 from agentd.gate.books.affairs import Affairs, PrivateView, alarm_view
 from agentd.gate.books.alarms import Alarms
+from agentd.gate.books.callwatch import CallWatch
 from agentd.gate.books.keywatch import MANAGEMENT, MANAGES, KeyWatch
 from agentd.gate.books.keywatch import Desk as WatchDesk
 from agentd.gate.books.listwatch import Desk as ListDesk
 from agentd.gate.books.listwatch import ListWatch, demands
-from agentd.gate.books.modelwatch import ModelWatch
 from agentd.gate.books.settlement import Desk, Settlement
 from agentd.gate.current import CurrentPolicy
 from agentd.gate.flight import Run
@@ -49,7 +50,7 @@ class Bookkeeping:
         self._house = house
         self._accounts = accounts = UpstreamAccounts(upstream, house.clock)
         self.alarms = Alarms(house.ledger, house.clock)
-        self.models = ModelWatch(self.alarms)
+        self.calls = CallWatch(self.alarms)
         self.settlement = Settlement(
             Desk(
                 ledger=house.ledger,
@@ -89,10 +90,10 @@ class Bookkeeping:
     def attend(self, relay: Relay) -> None:
         """Hear of calls whose cost nobody said, and of how calls ended; the simulator has money enough and any key will do."""
         relay.on_unsettled = self.settlement.add
-        relay.on_ended = self.models.ended if self._house.settings.simulate else self._ended
+        relay.on_ended = self.calls.ended if self._house.settings.simulate else self._ended
 
-    def _ended(self, run: Run, error: UpstreamFailed | None) -> None:
-        self.models.ended(run, error)
+    def _ended(self, run: Run, outcome: Outcome, error: UpstreamFailed | None) -> None:
+        self.calls.ended(run, outcome, error)
         if error is not None:
             self.keys.failed(run.permit.allow.limits.upstream, error, run.started_ns)
 
@@ -100,7 +101,7 @@ class Bookkeeping:
         """Run everything; whoever stops the daemon cancels it."""
         started = [
             tasks.create_task(steady("settlement", self.settlement.run), name="settlement"),
-            tasks.create_task(steady("the watch on models", self.models.run), name="model-watch"),
+            tasks.create_task(steady("the watch on calls", self.calls.run), name="call-watch"),
         ]
         if not self._house.settings.simulate:  # the simulator's key is nobody's, and its list the shipped one
             started.append(tasks.create_task(steady("the watch on keys", self.keys.run), name="key-watch"))

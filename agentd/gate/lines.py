@@ -130,6 +130,7 @@ def outcome_line(request: Request, permit: Permit, outcome: Outcome, at_ns: int)
             "error": outcome.error,
             "tool_calls": _names(outcome.tool_calls),
             "recipients": _names(outcome.recipients),
+            **({"unasked": _names(outcome.unasked)} if outcome.unasked else {}),
         },
     )
 

@@ -67,7 +67,7 @@ class Relay:
         self._flights: dict[int, Flight] = {}
         self.upstreams: dict[str, Health] = {}
         self.on_unsettled: Callable[[Run, Outcome], None] = lambda _run, _outcome: None
-        self.on_ended: Callable[[Run, UpstreamFailed | None], None] = lambda _run, _error: None
+        self.on_ended: Callable[[Run, Outcome, UpstreamFailed | None], None] = lambda _run, _outcome, _error: None
         self._late: set[asyncio.Task[None]] = set()
         self._ending = False
 
@@ -184,8 +184,8 @@ class Relay:
     def _over(self, flight: Flight, ending: Ending, error: AgentdError | None = None) -> Outcome:
         """Settle what a call used, now; says what is to be written of it."""
         flight.closed = True
-        self._note_health(flight.run, ending, error)
         outcome = self._outcome(flight, ending, error, self._clock.mono_ns())
+        self._note_health(flight.run, outcome, error)
         self._spend.settle(flight.run.money, outcome.cost, _tokens(outcome))
         return outcome
 
@@ -228,18 +228,19 @@ class Relay:
             return gone.code == CLOSED_ALREADY
         return True
 
-    def _note_health(self, run: Run, ending: Ending, error: AgentdError | None) -> None:
+    def _note_health(self, run: Run, outcome: Outcome, error: AgentdError | None) -> None:
         """A call that went well clears what was wrong before; one that the client or the operator ended says nothing."""
         name = run.permit.allow.limits.upstream
         before = self.upstreams.get(name, Health())
         now = rfc3339(self._clock.wall_ns())
+        ending = outcome.ending
         if ending is Ending.DONE:
             self.upstreams[name] = Health(last_ok=now)
-            self.on_ended(run, None)
+            self.on_ended(run, outcome, None)
         elif error is not None and ending in (Ending.ERROR, Ending.CUT, Ending.TIMEOUT):
             self.upstreams[name] = Health(before.last_ok, error.code, now)
         if isinstance(error, UpstreamFailed):
-            self.on_ended(run, error)
+            self.on_ended(run, outcome, error)
 
     def _closed(self, closing: "_Closing") -> None:
         self._flights.pop(closing.flight.run.permit.receipt.seq, None)
@@ -263,7 +264,8 @@ class Relay:
             upstream_ms=(now_ns - flight.dispatched_ns) // 1_000_000,
             error=facts.error or (error.code if error else None),
             tool_calls=facts.tool_calls,
-            recipients=facts.recipients,
+            unasked=facts.unasked,
+            recipients=facts.recipients or (error.recipients if isinstance(error, UpstreamFailed) else ()),
         )
 
 

@@ -174,7 +174,13 @@ def usage_of(answer: Answer) -> Json:
         },
         "completion_tokens_details": {"reasoning_tokens": tally.reasoning},
         **cost_of_answer(answer, "prompt", "completions"),
+        **served(answer, "server_tool_use_details"),
     }
+
+
+def served(answer: Answer, name: str) -> Json:
+    """What says that a tool ran at the provider, under the name that an API has for it."""
+    return {name: {"web_search_requests": 2}} if "server-tools" in answer.quirks else {}
 
 
 def cost_of_answer(answer: Answer, prompt: str, completion: str) -> Json:

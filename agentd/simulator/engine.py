@@ -84,7 +84,8 @@ class Engine:
             return Served(generation, problem=problem, plan=plan, stream=asked.stream)
         blank = Entry(generation, now_ns, name, provider, grammar.name, asked.stream, Tally(), price)
         booked = self._book(blank, asked, plan)
-        metadata = _metadata(asked, provider) if headers.get("x-openrouter-metadata") == "enabled" else None
+        told = headers.get("x-openrouter-metadata") == "enabled"
+        metadata = _metadata(asked, provider, "retried" in plan.faults) if told else None
         return Served(generation, _answer(booked, plan, metadata), None, plan, asked.stream)
 
     def _find(self, model: str) -> tuple[str, ModelEntry, Price] | None:
@@ -140,17 +141,18 @@ def _answer(entry: Entry, plan: Plan, metadata: Json | None) -> Answer:
     )
 
 
-def _metadata(asked: Asked, provider: Provider) -> Json:
-    """How the request was routed, for those who asked for it by header."""
+def _metadata(asked: Asked, provider: Provider, retried: bool) -> Json:
+    """How the request was routed, for those who asked for it by header. `retried`: another provider failed before."""
     endpoint = {"provider": provider.name, "model": asked.model}
+    before = [{"provider": "Beta", "model": asked.model, "status": 429}] if retried else []
     return {
         "requested": asked.model,
         "strategy": "direct",
         "region": "sim",
-        "attempt": 1,
+        "attempt": len(before) + 1,
         "is_byok": False,
         "summary": "available=1",
         "endpoints": {"total": 1, "available": [{**endpoint, "selected": True}]},
-        "attempts": [{**endpoint, "status": 200}],
+        "attempts": [*before, {**endpoint, "status": 200}],
         "pipeline": [],
     }

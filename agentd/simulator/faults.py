@@ -16,6 +16,8 @@ Refusals, before the first byte:
 
 Good answers that are written oddly:
     usage-missing usage-null-cost usage-nonempty-choices zero-usage byok unknown-fields choice-error body200error
+    retried                     another provider was tried first, and saw the request
+    server-tools                a tool ran at the provider, and the usage says so
 
 On the wire:
     hang-mid cut-mid end-mid    in the middle: silence; a dropped connection; an end without the end mark
@@ -35,6 +37,7 @@ from agentd.simulator.words import Problem
 
 QUIRKS: Final = frozenset(
     {"usage-missing", "usage-null-cost", "usage-nonempty-choices", "zero-usage", "byok", "unknown-fields"}
+    | {"retried", "server-tools"}
 )
 """Faults that a grammar carries out while it writes a good answer."""
 

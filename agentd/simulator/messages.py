@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from agentd.simulator.cache import mark_last
-from agentd.simulator.chat import compact, cost_of_answer, pieces_of
+from agentd.simulator.chat import compact, cost_of_answer, pieces_of, served
 from agentd.simulator.contract import (
     OPTIONAL,
     check,
@@ -132,6 +132,7 @@ def usage_of(answer: Answer) -> Json:
         "service_tier": "standard",
         "speed": "standard",
         **cost_of_answer(answer, "prompt", "completions"),
+        **served(answer, "server_tool_use"),
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from agentd.simulator.chat import Chat, compact, cost_of_answer, pieces_of
+from agentd.simulator.chat import Chat, compact, cost_of_answer, pieces_of, served
 from agentd.simulator.responses_input import read
 from agentd.simulator.words import CUSTOM, LOCAL_SHELL, Answer, Asked, Json, Problem, ToolCall, utf8
 
@@ -75,6 +75,7 @@ def usage_of(answer: Answer) -> Json:
         "output_tokens_details": {"reasoning_tokens": 0 if zero else tally.reasoning},
         "total_tokens": 0 if zero else tally.prompt + tally.completion,
         **cost,
+        **served(answer, "server_tool_use_details"),
     }
 
 

@@ -69,6 +69,24 @@ def test_a_wrong_key_is_found_before_any_call(start_agentd: Start, upstream: ups
     assert calls(upstream) == 0
 
 
+@pytest.mark.parametrize("dialect", ["chat", "messages"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_every_provider_that_saw_the_data_is_recorded(stage: Stage, dialect: str, stream: bool) -> None:
+    (row,) = stage.call(dialect, stream, "retried").lines
+    assert stage.outcome(row)["detail"]["recipients"][0] == "Beta"
+    assert len(stage.outcome(row)["detail"]["recipients"]) == 2
+    failed = stage.call(dialect, stream, "status:503")
+    assert [stage.outcome(row)["detail"]["recipients"] for row in failed.lines] == [["Simulated"]] * 2
+
+
+def test_a_tool_that_ran_at_the_provider_is_told(stage: Stage) -> None:
+    for dialect in ("chat", "messages"):
+        stage.call(dialect, True, "server-tools")
+        row = [row for row in stage.rows(5) if row["kind"] == "decision"][-1]  # an alarm's line may follow
+        assert stage.outcome(row)["detail"]["unasked"][0].endswith("web_search_requests = 2")
+    status_when(stage, alarmed("reply.unasked"))
+
+
 def test_a_model_that_the_upstream_does_not_have_is_told(stage: Stage) -> None:
     played = stage.call("chat", stream=False, fault="availability:model_not_found")
     assert len(played.arrivals) == 2

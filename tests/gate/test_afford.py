@@ -70,7 +70,7 @@ def test_less_is_not_tried_after_another_model_was() -> None:
 def test_an_account_without_money_is_told_of_by_the_upstreams_name() -> None:
     async def scene(box: Box) -> None:
         told: list[tuple[str, bool]] = []
-        box.relay.on_ended = lambda run, error: told.append(
+        box.relay.on_ended = lambda run, _outcome, error: told.append(
             (run.permit.allow.limits.upstream, error is not None and error.exhausted)
         )
         box.upstream.scripts = [broke(exhausted=True)]

@@ -386,6 +386,10 @@ def test_metadata_for_those_who_ask() -> None:
     assert answer is not None
     assert answer.metadata is not None
     assert answer.metadata["attempts"] == [{"provider": "Google AI Studio", "model": CHEAP, "status": 200}]
+    retried = serve(engine(), "chat", asked("[[sim:fault retried]]"), x_openrouter_metadata="enabled").answer
+    assert retried is not None
+    assert retried.metadata is not None
+    assert [tried["provider"] for tried in retried.metadata["attempts"]] == ["Beta", "Google AI Studio"]
     silent = serve(engine(), "chat", asked()).answer
     assert silent is not None
     assert silent.metadata is None

@@ -7,6 +7,8 @@ timeout may be billed: there, somebody had begun to work.
 Where money is the reason, the text tells three cases apart that share a status: this answer is too long for what is left (and how
 long it may be), this prompt is too dear, and nothing is left at all. Where a model cannot be had, another may be tried in any
 case; whether the same one can be had later, the upstream itself says best (`retryable`), better than any table of codes.
+
+A call that failed may have been seen all the same: the providers that the upstream says it tried are facts for the record.
 """
 
 import json
@@ -24,6 +26,9 @@ MAX_ERROR_BYTES = 64 << 10
 
 KEY_REFUSED, NO_MODEL = "upstream.key_refused", "upstream.no_model"
 """Codes that say more than that one call failed: nothing of this key, or of this model, can be served."""
+
+MAX_TRIED, MAX_NAME = 16, 128
+"""Providers, or steps, that are read of one failure, and what is kept of a name."""
 
 MIN_RETRY_S, MAX_RETRY_S = 1, 300
 """Retry-After is brought into this range: below it clients storm, above it they give up for the day."""
@@ -145,11 +150,28 @@ def read_failure(status: int, headers: Mapping[str, str], body: bytes, at_s: int
         retry_after_s=_wait(headers, error, at_s) if answer is Answer.WAIT else None,
         billed=meaning.billed,
     )
+    failure.recipients = tuple(_tried(error))
     if meaning is _KEY:
         failure.hint = "The operator stores a valid one with: agentctl key set"
     if meaning is _FUNDS:
         _say_how_much(failure, str(error.get("message", "")))
     return failure
+
+
+def _tried(error: dict[str, Any]) -> dict[str, None]:
+    """The providers that were tried, in order, each once."""
+    if not error:
+        return {}
+    metadata, routing = error["metadata"], error["routing"]
+    tried = [(entry, "provider") for entry in _listed(routing.get("attempts"))]
+    tried += [(entry, "provider") for entry in _listed(metadata.get("previous_errors"))]
+    names = [entry.get(key) for entry, key in (*tried, (metadata, "provider_name"))]
+    return dict.fromkeys(name[:MAX_NAME] for name in names if isinstance(name, str) and name)
+
+
+def _listed(value: object) -> list[dict[str, Any]]:
+    entries = value if isinstance(value, list) else []
+    return [entry for entry in entries[:MAX_TRIED] if isinstance(entry, dict)]
 
 
 def _say_how_much(failure: UpstreamFailed, text: str) -> None:
@@ -207,6 +229,8 @@ def _error_of(body: bytes) -> dict[str, Any]:
     folded["metadata"] = metadata if isinstance(metadata, dict) else {}
     availability = folded.get("availability") or whole.get("availability")
     folded["availability"] = availability if isinstance(availability, dict) else {}
+    routing = whole.get("openrouter_metadata")
+    folded["routing"] = routing if isinstance(routing, dict) else {}
     folded["type"] = folded["metadata"].get("error_type") or folded.get("error_type") or whole.get("error_type")
     return folded
 
@@ -237,8 +261,7 @@ def _by_own_rules(excluded: object) -> bool:
 def _forbidden(error: dict[str, Any]) -> _Meaning:
     """A 403 is a content rule, a limit of the key, or a no; only its parts tell which."""
     metadata: dict[str, Any] = error.get("metadata") or {}
-    pipeline = metadata.get("pipeline")
-    steps = [step for step in pipeline if isinstance(step, dict)] if isinstance(pipeline, list) else []
+    steps = [*_listed(metadata.get("pipeline")), *_listed((error.get("routing") or {}).get("pipeline"))]
     if any(step.get("type") == "guardrail" for step in steps) or any(metadata.get(part) for part in _CONTENT_PARTS):
         return _CONTENT
     return _FUNDS if _LIMIT_WORDS.search(str(error.get("message", ""))) else _REFUSED

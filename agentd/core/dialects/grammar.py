@@ -50,6 +50,7 @@ class ReplyFacts:
     finish: str | None = None  # the dialect's own word
     begun: str | None = None  # the id that the client was told of, whatever it is good for
     recipients: tuple[str, ...] = ()  # providers that saw the data
+    unasked: tuple[str, ...] = ()  # tools that ran at the provider: "server_tool_use.web_search_requests = 2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from agentd.core.dialects.grammar import ReplyFacts
 from agentd.core.dialects.lenient import object_of, too_many_values
 from agentd.core.dialects.sse import Blocks, event_of, is_quiet, is_whole, too_many_lines
-from agentd.core.dialects.usage import merge
+from agentd.core.dialects.usage import merge, unasked
 from agentd.core.types.receipts import Ending, Usage
 
 MAX_BODY_BYTES: Final = 32 << 20
@@ -129,6 +129,7 @@ def _facts(ear: Ear, notes: Notes) -> ReplyFacts:
         error=notes.error,
         finish=notes.finish,
         recipients=recipients,
+        unasked=unasked(notes.usage),
         begun=notes.begun,
     )
 

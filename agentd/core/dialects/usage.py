@@ -27,6 +27,13 @@ MAX_KEYS: Final = 64
 """Names that are kept of one group; real usage has about ten."""
 
 
+SERVED: Final = ("server_tool_use", "server_tool_use_details")
+"""Where the dialects count the tools that they ran themselves."""
+
+MAX_TOLD: Final = 100
+"""What is kept of one such count."""
+
+
 def merge(known: dict[str, Any], news: object, depth: int = 0) -> None:
     """Take what `news` says into `known`: what is not null wins, group by group."""
     if not isinstance(news, Mapping):
@@ -68,6 +75,16 @@ def messages_usage(said: Mapping[str, Any]) -> Usage:
         cache_write=written,
         reasoning=_count(_group(said, "output_tokens_details"), "reasoning_tokens"),
         cost=_cost(said),
+    )
+
+
+def unasked(said: Mapping[str, Any]) -> tuple[str, ...]:
+    """Counts of tools that ran at the provider, by name; agentd offers none, so each says that somebody else did."""
+    counts = [(name, key, value) for name in SERVED for key, value in _group(said, name).items()]
+    return tuple(
+        f"{name}.{key} = {value}"[:MAX_TOLD]
+        for name, key, value in counts
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
     )
 
 

@@ -55,6 +55,7 @@ class UpstreamFailed(AgentdError):
         self.generation: str | None = None  # the upstream's handle for what may be billed all the same
         self.affordable: int | None = None  # tokens of output that the account can pay for, where that is all that is wrong
         self.exhausted = False  # no further call of this key can be paid for
+        self.recipients: tuple[str, ...] = ()  # providers that saw the data before it failed
 
 
 class KeyUnavailable(AgentdError):

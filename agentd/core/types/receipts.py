@@ -84,3 +84,4 @@ class Outcome:
     error: str | None = None  # the upstream's own error type, never its text
     tool_calls: tuple[str, ...] = ()
     recipients: tuple[str, ...] = ()  # providers that saw the data
+    unasked: tuple[str, ...] = ()  # tools that ran at the provider, which no request asks for

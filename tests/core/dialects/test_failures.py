@@ -170,6 +170,39 @@ def test_only_an_upstream_that_began_to_work_may_bill(status: int, billed: bool)
     assert failed(status).billed is billed
 
 
+TRIED = {"attempts": [{"provider": "Beta", "status": 429}, {"provider": "Acme", "status": 503}, "x", {"provider": 7}]}
+
+
+@pytest.mark.parametrize(
+    ("said", "recipients"),
+    [
+        ({"error": {"code": 503, "metadata": {"provider_name": "Acme"}}}, ("Acme",)),
+        (
+            {"error": {"code": 429, "metadata": {"previous_errors": [{"provider": "beta"}], "provider_name": "Acme"}}},
+            ("beta", "Acme"),
+        ),
+        ({"error": {"code": 503}, "openrouter_metadata": TRIED}, ("Beta", "Acme")),
+        ({"error": {"code": 503, "metadata": {"provider_name": "Acme"}}, "openrouter_metadata": TRIED}, ("Beta", "Acme")),
+        ({"error": {"code": 404, "availability": {"code": "no_endpoints", "affected_providers": ["Beta"]}}}, ()),
+        ({"error": "no"}, ()),
+        ([], ()),
+    ],
+)
+def test_who_saw_a_call_that_failed(said: Any, recipients: tuple[str, ...]) -> None:
+    assert read_failure(503, {}, json.dumps(said).encode(), 0).recipients == recipients
+
+
+def test_very_many_names_are_not_kept() -> None:
+    said = {"error": {"metadata": {"previous_errors": [{"provider": f"{number:02d}" + "x" * 200} for number in range(99)]}}}
+    names = read_failure(503, {}, json.dumps(said).encode(), 0).recipients
+    assert (len(names), max(map(len, names))) == (16, 128)
+
+
+def test_a_guardrail_is_told_by_the_routing_too() -> None:
+    said = {"error": {"code": 403, "message": "no budget"}, "openrouter_metadata": {"pipeline": [{"type": "guardrail"}]}}
+    assert read_failure(403, {}, json.dumps(said).encode(), 0).code == "upstream.content_refused"
+
+
 def test_a_refused_key_says_what_the_operator_does() -> None:
     assert "agentctl key set" in failed(401).hint
 
