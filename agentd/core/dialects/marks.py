@@ -4,12 +4,11 @@ Marks lie on messages, their parts, results of tools, tools and the body itself,
 nobody documents. So every object that can be part of the conversation is looked at. Left out is what is only data to the
 upstream: arguments of a tool that was called, and schemas.
 
-Hardly any body holds one. A body without the word `ttl` as a string of its own, and without an escaped letter in which it could
-hide, is not walked.
+Looking goes by what was read, so that no way of writing a name hides it, and passes over texts without touching them.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from agentd.core.dialects import splice
@@ -24,37 +23,46 @@ DATA: Final = frozenset({"input_schema", "parameters", "schema", "arguments"})
 CALLS: Final = ("tool_use", "tool_call")
 """How the types of parts end whose `input` is such data."""
 
-_WORD: Final = b'"ttl"'
-_ESCAPE: Final = b"\\u00"
+_NAME: Final = re.compile(rb'"ttl"')
 _LETTER: Final = re.compile(rb"\\u00[4-7]")
-_EITHER: Final = re.compile(rb'"ttl"|\\u00[4-7]')
+"""The name of a lifetime, and an escaped letter in which it could hide: without either, a value is not taken apart. Two searches
+for fixed beginnings are several times quicker than one for both."""
 
 
-def long(body: bytes, fields: Mapping[str, Any]) -> tuple[str, ...]:
+def long(fields: Mapping[str, Any]) -> tuple[str, ...]:
     """The lifetimes above five minutes that marks ask for, each once: an hour, or one that is no word of the API."""
-    if _WORD not in body and (_ESCAPE not in body or _LETTER.search(body) is None):
+    found: set[str] = set()
+    level: list[Any] = [{name: value for name, value in fields.items() if name != "type"}]  # a body is no part
+    while level:
+        below: list[Any] = []
+        for holder in level:
+            if type(holder) is list:
+                below += [item for item in holder if type(item) is dict or type(item) is list]
+                continue
+            for name, item in holder.items():
+                if (type(item) is dict or type(item) is list) and _walked(name, holder):
+                    below.append(item)
+                    if name == MARK:
+                        found.update(_lifetime(item))
+        level = below
+    return tuple(sorted(found))
+
+
+def _lifetime(mark: object) -> tuple[str, ...]:
+    ttl = mark.get(TTL) if isinstance(mark, dict) else None
+    if not _longer(ttl, CacheTtl.SHORT):
         return ()
-    return tuple(sorted(set(_lifetimes(fields))))
+    return (CacheTtl.HOUR.value if ttl == CacheTtl.HOUR else ANOTHER,)
 
 
-def _lifetimes(fields: Mapping[str, Any]) -> Iterator[str]:
-    unread: list[Any] = [{name: value for name, value in fields.items() if name != "type"}]  # a body is no part
-    while unread:
-        value = unread.pop()
-        if isinstance(value, list):
-            unread.extend(value)
-        elif isinstance(value, dict):
-            called = _called(value.get("type"))
-            mark = value.get(MARK)
-            if isinstance(mark, dict) and _longer(mark.get(TTL), CacheTtl.SHORT):
-                yield CacheTtl.HOUR.value if mark[TTL] == CacheTtl.HOUR else ANOTHER
-            unread.extend(item for name, item in value.items() if not _is_data(name, called))
+def _walked(name: str, holder: Mapping[str, Any]) -> bool:
+    return name not in DATA and (name != "input" or not _called(holder.get("type")))
 
 
 def shortened(raw: Written, most: CacheTtl, name: str = "") -> Written:
     """A value with every mark in it that asks for more than `most` set to `most`; the very same value if there is none. `name`:
     the member that it is of its object, where it has one."""
-    if _EITHER.search(raw) is None or raw[:1] not in (b"{", b"["):
+    if raw[:1] not in (b"{", b"[") or (_NAME.search(raw) is None and _LETTER.search(raw) is None):
         return raw
     if splice.is_list(raw):
         before = splice.items(raw)

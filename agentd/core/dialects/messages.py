@@ -45,7 +45,7 @@ class Messages:
             smuggled=firewall.told([*firewall.model_asked(model), *found, *tools.found, *outline.found]),
             dropped=dropped,
             knobs=knobs.asked(self.dialect, fields),
-            long_marks=marks.long(body, fields),
+            long_marks=marks.long(fields),
         )
 
     def rewrite(self, call: ModelCall, rewrite: Rewrite) -> bytes:
@@ -57,8 +57,8 @@ class Messages:
             own.update(caching.mark(call, rewrite))
             if rewrite.user:
                 own["metadata"] = splice.encode({"user_id": rewrite.user})
-        if rewrite.foreign_state:
-            own["messages"] = messages_turns.without_state(client["messages"])
+        if rewrite.foreign:
+            own["messages"] = messages_turns.without_state(client["messages"], rewrite.foreign)
         leave = frozenset() if rewrite.first_party else FIRST_PARTY
         kept = {name: raw for name, raw in client.items() if name not in leave}
         return rewriting.assemble(call, rewrite, kept, own)
