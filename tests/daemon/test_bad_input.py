@@ -60,6 +60,13 @@ ROUTES = [
     ("PUT", "/v1/messages", 405),
     ("OPTIONS", "/v1/messages", 405),
     ("TRACE", "/", 405),
+    ("GET", "//v1/models", 404),
+    ("GET", "/v1%2fmodels", 404),
+    ("GET", "/v1/models%00", 404),
+    ("GET", "/v1/models/%0d%0aX-Agentd-Decision:d-1", 404),
+    ("OPTIONS", "*", 404),
+    ("CONNECT", "openrouter.ai:443", 404),
+    ("GET", "http://openrouter.ai/api/v1/key", 404),
 ]
 
 HEADS = 30
@@ -81,6 +88,41 @@ UNREADABLE = {
     "no chunk": b"POST /v1/messages HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + SECRET + b"\r\n",
     "more after the end": b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" + SECRET + b"\r\n\r\n",
 }
+
+
+CHUNKED = b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+SMUGGLED = b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n"
+CHUNK = b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD)
+
+AMBIGUOUS = {
+    "the same length twice": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
+    "a list of lengths": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0, 0\r\n\r\n",
+    "a length with a sign": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +0\r\n\r\n",
+    "a length in another alphabet": "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \u0660\r\n\r\n".encode(),
+    "a length beyond all": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n",
+    "chunks twice": CHUNKED + b"Transfer-Encoding: identity\r\n\r\n" + CHUNK,
+    "chunks and then something": CHUNKED.replace(b"chunked", b"chunked, identity") + b"\r\n" + CHUNK,
+    "nearly chunks": CHUNKED.replace(b"chunked", b"xchunked") + b"\r\n" + CHUNK,
+    "chunks behind a control character": CHUNKED.replace(b"chunked", b"\x0bchunked") + b"\r\n" + CHUNK,
+    "a blank before the colon": CHUNKED.replace(b"Encoding:", b"Encoding :") + b"\r\n" + CHUNK,
+    "chunks in 1.0": CHUNKED.replace(b"1.1", b"1.0") + b"\r\n" + CHUNK,
+    "a chunk's size with a sign": CHUNKED + b"\r\n+" + CHUNK,
+    "a chunk's size with a prefix": CHUNKED + b"\r\n0x" + CHUNK,
+    "a chunk's size with a bar": CHUNKED + b"\r\n0_" + CHUNK,
+    "a chunk's size beyond all": CHUNKED + b"\r\n" + b"F" * 40 + b"\r\n" + GOOD,
+    "a chunk with more than it says": CHUNKED + b"\r\n" + CHUNK.replace(b"}\r\n0", b"}}\r\n0"),
+    "chunks that end in a line feed": CHUNKED + b"\r\n" + CHUNK.replace(b"\r\n", b"\n"),
+    "an extension with a line feed": CHUNKED + b"\r\n" + CHUNK.replace(b"\r\n", b";a\n", 1),
+    "trailers that say who": CHUNKED + b"\r\n" + CHUNK[:-2] + b"Host: b\r\nContent-Length: 1\r\n\r\n",
+    "a folded line": b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\n Content-Length: 5\r\n\r\n",
+    "a bare carriage return": b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\rContent-Length: 5\r\n\r\n",
+    "bare line feeds": b"GET / HTTP/1.1\nHost: a\n\n",
+    "NUL in a header": b"GET / HTTP/1.1\r\nHost: a\r\nX-A: b\0c\r\n\r\n",
+    "NUL in a path": b"GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n",
+    "two hosts": b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+}
+"""Requests of which two readers could see different ends."""
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +213,25 @@ def test_bytes_that_are_no_request(daemon: daemons.Daemon, said: bytes) -> None:
     check(daemon, "chat", reply, 400, "request.bad_http")
     assert SECRET not in reply.body
     assert SECRET.decode() not in json.dumps(newest(daemon))
+
+
+@pytest.mark.parametrize("said", AMBIGUOUS.values(), ids=AMBIGUOUS.keys())
+def test_a_request_that_two_readers_could_cut_differently(daemon: daemons.Daemon, said: bytes) -> None:
+    """Refused, and what stands behind it is not taken for a request: the connection ends."""
+    (reply,) = talk(daemon, said + SMUGGLED)
+    check(daemon, "chat", reply, 400, "request.bad_http")
+
+
+def test_chunks_with_extensions_are_read(daemon: daemons.Daemon) -> None:
+    last = CHUNKED + b"Connection: close\r\n\r\n" + CHUNK.replace(b"\r\n", b';a="b";c\r\n', 1)
+    assert [reply.status for reply in talk(daemon, CHUNKED + b"\r\n" + CHUNK + last)] == [200, 200]
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "TLS/1.0"])
+def test_nobody_is_upgraded(daemon: daemons.Daemon, protocol: str) -> None:
+    head = head_of("messages", len(GOOD), "Connection: Upgrade", f"Upgrade: {protocol}")
+    for reply in talk(daemon, head + GOOD + SMUGGLED, hang_up=True):
+        assert (reply.status, "upgrade" in reply.headers) == (200, False)
 
 
 def test_an_encoded_body(daemon: daemons.Daemon) -> None:

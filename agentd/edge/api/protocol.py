@@ -5,6 +5,7 @@ its private parts (`_messages`, `_waiter`, `_current_request`, `_make_error_hand
 room speak to real sockets, so a change of theirs shows.
 
 * **Slow clients**: from accept, and from the first byte of each later request, there is a clock until the headers are complete.
+* **Long heads**: the library bounds each line and their number, which together is megabytes for each connection; here is the sum.
 * **Unreadable bytes** are answered by the app's refuser, so that they are recorded and worded like any other refusal.
 * **Half-closed sockets**: a client may say that it will send no more and still want its answer. aiohttp would hang up; here the
   connection stays while an answer is owed. Nobody tells us any more when that client goes, so the socket is looked at.
@@ -43,6 +44,7 @@ Refuser = Callable[[web.BaseRequest, Peer, str, str], Awaitable[web.StreamRespon
 LAST_CALL_S = 0.2  # silence that ends a connection while the door closes; who calls without a pause is not silent
 HALF_CLOSED_TICK_S = 0.1  # how long a call may go on for a client that half closed its socket and then went away
 MAX_HEADER_BYTES = 16 * 1024  # one header line; clients send JSON of some KiB in theirs
+MAX_HEAD_BYTES = 64 * 1024  # of a connection, in heads that are coming or wait to be served; real ones have 1 KiB
 MAX_TOLD = 200  # characters of a parser's complaint that are told
 _QUOTE = re.compile(r"\sb?['\"]")  # where it begins to quote
 _BUSY_BODY = (
@@ -134,7 +136,7 @@ class Keeper(Protocol):
 class PeerProtocol(RequestHandler):
     """aiohttp's handler of a connection, with a peer."""
 
-    __slots__ = ("_clock", "_entered", "_late", "_peer", "_silent", "keeper")
+    __slots__ = ("_body", "_clock", "_coming", "_entered", "_heads", "_late", "_peer", "_refused", "_silent", "keeper")
 
     def __init__(self, manager: web.Server, keeper: Keeper, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -153,6 +155,10 @@ class PeerProtocol(RequestHandler):
         self._clock: asyncio.TimerHandle | None = None
         self._late = False
         self._silent = False
+        self._coming = 0  # bytes of a head that is not whole
+        self._heads = 0  # bytes of those that wait
+        self._refused = False
+        self._body: StreamReader | None = None  # of the newest request
 
     @property
     def peer(self) -> Peer:
@@ -196,8 +202,18 @@ class PeerProtocol(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse; a clock runs whenever a request has begun and its headers are not complete. The first bytes may come before
         the library waits for any, when nothing is owed and the connection does not look idle either: then it goes on."""
+        if self._refused:
+            return  # the connection ends with what it is told
         self._silent = False
+        served, in_body = self._request_count, self._body is not None and not self._body.is_eof()
         super().data_received(data)
+        if self._messages and self._request_count != served:
+            self._body = self._messages[-1][1]
+            self._coming, self._heads = 0, sum(_head_bytes(message) for message, _ in self._messages)
+        elif not in_body:
+            self._coming += len(data)
+        if self._coming + self._heads > MAX_HEAD_BYTES:
+            self._refuse(f"more than {MAX_HEAD_BYTES} bytes of headers")
         if self._messages or self._current_request is not None:
             self._stop_clock()
         elif self.idle and self._clock is None:
@@ -239,6 +255,7 @@ class PeerProtocol(RequestHandler):
 
         async def answer(request: web.BaseRequest) -> web.StreamResponse:
             refusal = await self.keeper.run(_awaited(self.keeper.refuser(request, self.peer, code, message)))
+            refusal.headers["Server"] = "agentd"  # no app signs it
             refusal.force_close()
             return refusal
 
@@ -265,11 +282,17 @@ class PeerProtocol(RequestHandler):
     def _expire(self) -> None:
         """The clock ran out: queue a fault in the request's place, as aiohttp does with unreadable bytes."""
         self._clock = None
-        if not self.idle or self._waiter is None:
-            return
-        self._late = True
-        self._messages.append((_ErrInfo(400, BadHttpMessage("too slow"), "too slow"), EMPTY_PAYLOAD))
-        self._waiter.set_result(None)
+        if self.idle:
+            self._late = True
+            self._refuse("too slow")
+
+    def _refuse(self, fault: str) -> None:
+        """Put a fault in the place of what waits, as the library does with unreadable bytes; it ends the connection."""
+        self._refused = True
+        self._messages.clear()
+        self._messages.append((_ErrInfo(400, BadHttpMessage(fault), fault), EMPTY_PAYLOAD))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def _look_after_half_closed(self) -> None:
         """Look whether a client that sends no more still listens, until it is answered."""
@@ -309,6 +332,11 @@ def connection_of(request: web.BaseRequest) -> PeerProtocol:
     if not isinstance(request.protocol, PeerProtocol):
         raise TypeError("this request came in by no door of agentd, so nobody is known to have sent it")
     return request.protocol
+
+
+def _head_bytes(message: object) -> int:
+    """How much a request's headers hold; a fault that waits in a request's place has none."""
+    return sum(len(name) + len(value) for name, value in getattr(message, "raw_headers", ()))
 
 
 def _descriptor(transport: asyncio.BaseTransport) -> int:

@@ -37,6 +37,64 @@ def test_headers_that_do_not_come_are_refused_recorded_and_cut(begun: bytes, loo
     play(scene(), loop)
 
 
+LONG = b"".join(b"X-%d: %b\r\n" % (place, b"x" * 15_000) for place in range(5))
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+
+
+@BOTH
+@pytest.mark.parametrize(
+    "said",
+    [
+        [REQUEST + LONG + b"\r\n"],
+        [REQUEST, LONG[:40_000], LONG[40_000:]],
+        [REQUEST + LONG[:40_000], LONG[40_000:] + b"\r\n"],
+        [b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n" + LONG + b"\r\n123"],
+        [(REQUEST + b"X: " + b"x" * 10_000 + b"\r\n\r\n") * 7],
+    ],
+    ids=["whole", "coming", "in two", "with a body", "waiting"],
+)
+def test_heads_without_end_are_refused_and_not_kept(said: list[bytes], loop: str) -> None:
+    async def scene() -> None:
+        gate = Gate()
+        async with opened(gate) as door:
+            client = await door.connect()
+            for piece in said:
+                client.send(piece)
+                await client.writer.drain()
+            reply = await client.reply()
+            assert (reply.status, reply.headers["server"]) == (400, "agentd")
+            assert await client.end() == b""
+            client.close()
+        assert (gate.codes(), gate.arrivals) == (["request.bad_http"], [])
+        assert str(protocol.MAX_HEAD_BYTES) in gate.refusals[0][3]
+
+    play(scene(), loop)
+
+
+@BOTH
+def test_large_bodies_and_many_requests_are_no_long_heads(loop: str) -> None:
+    body = b"x" * (3 * protocol.MAX_HEAD_BYTES)
+    head = (
+        b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 15_000 + b"\r\nContent-Length: %d\r\n\r\n" % len(body)
+    )
+
+    async def scene() -> None:
+        gate = Gate()
+        async with opened(gate) as door:
+            client = await door.connect()
+            for _ in range(6):
+                client.send(head)
+                await client.writer.drain()
+                client.send(body)
+                assert (await client.reply()).json() == {"length": len(body)}
+            client.send(post("/v1/messages", b"{}") * 20)
+            for _ in range(20):
+                assert (await client.reply()).json() == {"length": 2}
+            client.close()
+
+    play(scene(), loop)
+
+
 def test_a_drip_of_header_bytes_does_not_win_time() -> None:
     async def scene() -> None:
         gate = Gate()
