@@ -35,7 +35,7 @@ from agentd.gate.offers import offers
 from agentd.gate.refusing import Refuser, stranger, worded
 from agentd.gate.relay import Relay
 from agentd.gate.sessions import opaque, session_of
-from agentd.gate.state import State
+from agentd.gate.state import State, foreign_to
 
 THREAD_BYTES = 1 << 20
 """A larger body is read in a thread, so that nobody else waits for it."""
@@ -108,14 +108,15 @@ class ModelPipeline:
         facts = state.facts(held.policy, request, asked.classified, without)
         verdict = decide(held.policy, request, asked.classified, facts)
         line = lines.decision_line(held.policy, held.digest, request, asked.classified, verdict)
-        line = lines.with_detail(line, self._beside(failures))
+        before = state.sessions.recall(request.session, request.at_ns)
+        foreign = _foreign(asked, verdict.limits, before) if isinstance(verdict, Allow) else 0
+        line = lines.with_detail(line, self._beside(failures, foreign))
         if not isinstance(verdict, Allow):
             deny = Deny(verdict.reason) if isinstance(verdict, Allow | Ask) else verdict
             return await self._refuser.recorded(asked.arrival.dialect, line, deny)
         claim = state.claim(request, asked.classified, verdict.limits)
         durable = self._refuser.ledger.append(line)
-        before = state.sessions.recall(request.session, request.at_ns)
-        dispatch = self._dispatch(asked, verdict.limits, before)
+        dispatch = self._dispatch(asked, verdict.limits, foreign)
         try:
             receipt = await durable
         except RecordUnavailable as gone:
@@ -129,10 +130,13 @@ class ModelPipeline:
         run = Run(request, Permit(verdict, receipt), claim.money, price, asked.started_ns)
         return await self._way.relay.run(run, dispatch)
 
-    def _beside(self, failures: Sequence[Failure]) -> dict[str, Any]:
-        """What a decision's line says beside the decision: which list of prices it used, and which attempt went before."""
+    def _beside(self, failures: Sequence[Failure], foreign: int) -> dict[str, Any]:
+        """What a decision's line says beside the decision: which list of prices it used, which attempt went before, and in how
+        many messages the thinking of other models is left out."""
         catalogue = self._way.state.outside.catalogue
         more: dict[str, Any] = {"catalogue": catalogue} if catalogue else {}
+        if foreign:
+            more["foreign"] = foreign
         return {**more, "after": failures[-1].receipt.decision} if failures else more
 
     async def _read(self, arrival: ports.Arrival) -> ModelCall:
@@ -153,18 +157,17 @@ class ModelPipeline:
         memory = self._way.state.sessions.recall(request.session, request.at_ns)
         return classify(held.policy, agent, request.call, request.hints, memory)
 
-    def _dispatch(self, asked: _Asked, limits: ModelLimits, before: Memory | None) -> ports.Dispatch:
+    def _dispatch(self, asked: _Asked, limits: ModelLimits, foreign: int) -> ports.Dispatch:
         """The body with what was permitted in the place of what was asked, and where it goes."""
         upstream = asked.held.policy.upstreams[limits.upstream]
         call = asked.request.call
-        body = grammar(call.dialect).rewrite(call, self._rewrite(asked.request, limits, upstream, before))
+        body = grammar(call.dialect).rewrite(call, self._rewrite(asked.request, limits, upstream, foreign))
         endpoint = ports.Endpoint(upstream.name, upstream.kind.value, upstream.url, upstream.key)
         flags = betas.passing(asked.arrival.beta, first_party=_first_party(limits))
         version = betas.version(asked.arrival.version)
         return ports.Dispatch(endpoint, call.dialect, body, call.stream, flags, version)
 
-    def _rewrite(self, request: Request, limits: ModelLimits, upstream: Upstream, before: Memory | None) -> Rewrite:
-        switched = before is not None and before.model != limits.model
+    def _rewrite(self, request: Request, limits: ModelLimits, upstream: Upstream, foreign: int) -> Rewrite:
         return Rewrite(
             model=limits.model,
             max_output=limits.max_output,
@@ -174,7 +177,7 @@ class ModelPipeline:
             zdr=limits.zdr,
             session=opaque(self._way.secret, request.session),
             user=opaque(self._way.secret, request.caller.agent or ""),
-            foreign_state=switched and request.call.shape.provider_state,
+            foreign=foreign,
             first_party=_first_party(limits),
             clamps=limits.clamps,
         )
@@ -225,6 +228,12 @@ def _wait(asked: _Asked, error: UpstreamFailed) -> int | None:
     if error.retry_after_s is None or task is None:
         return error.retry_after_s
     return min(error.retry_after_s, max(1, int(task.deadline_s)))
+
+
+def _foreign(asked: _Asked, limits: ModelLimits, before: Memory | None) -> int:
+    """Messages in which another model may have signed its thinking, if anybody signed any."""
+    request = asked.request
+    return foreign_to(before, request, limits.model) if request.call.shape.provider_state else 0
 
 
 def _first_party(limits: ModelLimits) -> bool:

@@ -26,6 +26,14 @@ class Claim:
     grant: Live | None
 
 
+def foreign_to(before: Memory | None, request: Request, model: str) -> int:
+    """How many messages of a session were written before it came to this model: in them, others may have signed their thinking,
+    which this one answers with a permanent error. The client sends them again with every call."""
+    if before is None:
+        return 0
+    return before.foreign if before.model == model else request.call.shape.turns
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """Sums, sessions, grants and halts, and what a decision needs of the world beside them."""
@@ -84,6 +92,14 @@ class State:
         """Note what the session was given, for its next call; answers what it was given before."""
         before = self.sessions.recall(request.session, request.at_ns)
         until = grant.until_ns if grant is not None else before.raised_until_ns if before is not None else 0
-        given = Memory(classified.name, limits.tier, limits.model, limits.upstream, turn_of(request), until)
+        given = Memory(
+            class_name=classified.name,
+            tier=limits.tier,
+            model=limits.model,
+            upstream=limits.upstream,
+            turn=turn_of(request),
+            foreign=foreign_to(before, request, limits.model),
+            raised_until_ns=until,
+        )
         self.sessions.remember(request.session, given, request.at_ns)
         return before

@@ -55,8 +55,8 @@ class Chat:
             own.update(_for_openrouter(call, rewrite, client))
         else:
             own.update(_for_plain(call, rewrite))
-        if rewrite.foreign_state:
-            own["messages"] = chat_turns.without_state(client["messages"])
+        if rewrite.foreign:
+            own["messages"] = chat_turns.without_state(client["messages"], rewrite.foreign)
         return rewriting.assemble(call, rewrite, client, own)
 
     def reader(self, call: ModelCall) -> ReplyMachine:

@@ -86,9 +86,10 @@ def _signed(details: object) -> bool:
     return any(isinstance(one, dict) and (one.get("signature") or one.get("data")) for one in listed)
 
 
-def without_state(messages: Written) -> bytes:
-    """The messages without `reasoning_details`; every message that has none keeps its bytes."""
-    return splice.list_of(_plain(message) for message in splice.items(messages))
+def without_state(messages: Written, foreign: int) -> bytes:
+    """The messages, the first `foreign` of them without `reasoning_details`; every message that has none keeps its bytes."""
+    listed = splice.items(messages)
+    return splice.list_of([*map(_plain, listed[:foreign]), *listed[foreign:]])
 
 
 def _plain(message: Written) -> Written:

@@ -28,7 +28,7 @@ class Rewrite:
     zdr: bool = False
     session: str = ""  # opaque, made by the caller
     user: str = ""  # opaque, made by the caller
-    foreign_state: bool = False  # the model was switched: thinking that another model signed goes
+    foreign: int = 0  # messages from the first on in which another model may have signed its thinking: that goes
     first_party: bool = False  # the provider is Anthropic itself: context_management may stay
     clamps: tuple[Clamp, ...] = ()  # what keeps effort and cache within the bounds of the verdict
 

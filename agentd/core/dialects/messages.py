@@ -57,8 +57,8 @@ class Messages:
             own.update(caching.mark(call, rewrite))
             if rewrite.user:
                 own["metadata"] = splice.encode({"user_id": rewrite.user})
-        if rewrite.foreign_state:
-            own["messages"] = messages_turns.without_state(client["messages"])
+        if rewrite.foreign:
+            own["messages"] = messages_turns.without_state(client["messages"], rewrite.foreign)
         leave = frozenset() if rewrite.first_party else FIRST_PARTY
         kept = {name: raw for name, raw in client.items() if name not in leave}
         return rewriting.assemble(call, rewrite, kept, own)

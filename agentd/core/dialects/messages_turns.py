@@ -75,10 +75,12 @@ def _take_result(turn: Turn, part: dict[str, Any], where: str) -> None:
     turn.documents += inner.documents
 
 
-def without_state(messages: Written) -> bytes:
-    """The messages without signed thinking; an assistant message of nothing else goes whole, every other keeps its bytes."""
-    plain = (_plain(message) for message in splice.items(messages))
-    return splice.list_of(message for message in plain if message)
+def without_state(messages: Written, foreign: int) -> bytes:
+    """The messages, the first `foreign` of them without signed thinking; an assistant message of nothing else goes whole, every
+    other keeps its bytes."""
+    listed = splice.items(messages)
+    plain = (_plain(message) for message in listed[:foreign])
+    return splice.list_of([*(message for message in plain if message), *listed[foreign:]])
 
 
 def _plain(message: Written) -> Written:

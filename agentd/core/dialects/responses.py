@@ -55,8 +55,8 @@ class Responses:
         }
         if rewrite.openrouter:
             own.update(_for_openrouter(call, rewrite, client))
-        if rewrite.foreign_state:
-            own["input"] = responses_turns.without_state(client["input"])
+        if rewrite.foreign:
+            own["input"] = responses_turns.without_state(client["input"], rewrite.foreign)
         return rewriting.assemble(call, rewrite, client, own)
 
     def reader(self, call: ModelCall) -> ReplyMachine:

@@ -77,11 +77,13 @@ def call_name(item: dict[str, Any]) -> str:
     return str(item.get("type")).removesuffix("_call")
 
 
-def without_state(items: Written) -> bytes:
-    """The input without sealed items; every other keeps its bytes."""
+def without_state(items: Written, foreign: int) -> bytes:
+    """The input without the sealed ones of the first `foreign` items; every other keeps its bytes."""
     if not splice.is_list(items):
         return bytes(items)
-    return splice.list_of(item for item in splice.items(items) if not _sealed(json.loads(bytes(item))))
+    listed = splice.items(items)
+    kept = [item for item in listed[:foreign] if not _sealed(json.loads(bytes(item)))]
+    return splice.list_of([*kept, *listed[foreign:]])
 
 
 def _sealed(item: dict[str, Any]) -> bool:

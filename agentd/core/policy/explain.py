@@ -327,6 +327,8 @@ def _body(case: _Case) -> Iterator[Row]:
     yield from rows("bounded", (str(item) for item in as_list(case.detail.get("bounded"))))
     yield from rows("not granted", (str(item) for item in as_list(case.detail.get("smuggled"))))
     yield from row("not sent on", ", ".join(map(str, as_list(case.detail.get("dropped")))))
+    foreign = case.detail.get("foreign")
+    yield from row("left out", f"what other models signed, in the first {foreign} messages" if foreign else None)
 
 
 def _record(case: _Case) -> Iterator[Row]:

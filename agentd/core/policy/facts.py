@@ -22,6 +22,7 @@ class Memory:
     upstream: str
     turn: str = ""  # digest of the human turn that it was given for
     raised_until_ns: int = 0  # a tier above the class's own, given by a grant, lasts this long
+    foreign: int = 0  # so many messages from the first on were written before the session came to this model
 
 
 @dataclass(frozen=True, slots=True)

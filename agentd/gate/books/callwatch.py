@@ -39,7 +39,9 @@ class CallWatch:
             message = f"upstream {limits.upstream} says that it has no such model, or no endpoint for it"
             self._note(Alarm(GONE, limits.model, message, "Take another model into its tier."))
         if outcome.unasked:
-            message = f"tools ran there that no request offered ({', '.join(outcome.unasked)}; {run.permit.receipt.decision})"
+            message = (
+                f"tools ran there that no request offered ({', '.join(outcome.unasked)}; {run.permit.receipt.decision})"
+            )
             self._note(Alarm(UNASKED, limits.upstream, message, "Look at the default plugins of the account there."))
 
     def _note(self, alarm: Alarm) -> None:

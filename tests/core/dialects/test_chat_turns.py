@@ -1,6 +1,7 @@
 """The messages of chat completions as real clients send them."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ def test_chat_state_that_binds_to_a_model(state: bool, details: Any) -> None:
     assert chat(user("q"), {**assistant("a"), "reasoning_details": details}, user("r")).shape.provider_state is state
 
 
-FOREIGN = Rewrite("m", 5, openrouter=True, foreign_state=True)
+FOREIGN = Rewrite("m", 5, openrouter=True, foreign=99)
 
 
 def test_foreign_reasoning_details_go_and_nothing_else() -> None:
@@ -96,3 +97,7 @@ def test_foreign_reasoning_details_go_and_nothing_else() -> None:
     call = chat(user("q"), calls("A", reasoning_details=details, reasoning="because"), user("r"))
     assert sent(call, FOREIGN)["messages"] == [user("q"), calls("A", reasoning="because"), user("r")]
     assert sent(call, BARE)["messages"] == json.loads(call.body)["messages"]
+    later = chat(user("q"), calls("A", reasoning_details=details), user("r"), calls("B", reasoning_details=details))
+    assert sent(later, replace(FOREIGN, foreign=3))["messages"] == [
+        user("q"), calls("A"), user("r"), calls("B", reasoning_details=details)
+    ]  # fmt: skip

@@ -1,6 +1,7 @@
 """The messages of the messages dialect as real clients send them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_results_do_not_nest() -> None:
 
 SIGNED = {"type": "thinking", "thinking": "t", "signature": "s"}
 HIDDEN = {"type": "redacted_thinking", "data": "x"}
-FOREIGN = Rewrite("m", 5, openrouter=True, foreign_state=True)
+FOREIGN = Rewrite("m", 5, openrouter=True, foreign=99)
 
 
 def test_foreign_thinking_goes_and_nothing_else() -> None:
@@ -78,3 +79,6 @@ def test_foreign_thinking_goes_and_nothing_else() -> None:
     )
     assert sent(call, FOREIGN)["messages"] == [user("q"), {**assistant("a", use("A"))}, user("r"), assistant("plain")]
     assert sent(call, BARE)["messages"] == json.loads(call.body)["messages"]
+    assert sent(call, replace(FOREIGN, foreign=2))["messages"] == [
+        user("q"), assistant("a", use("A")), user("r"), assistant(SIGNED, HIDDEN), assistant("plain")
+    ]  # fmt: skip

@@ -1,6 +1,7 @@
 """The input of responses as real clients send it: the last human turn, side doors in items, the removal of seals."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,7 +139,7 @@ def test_state_that_binds_to_a_model(item: Json, state: bool) -> None:
     assert responses(user("q"), item, user("r")).shape.provider_state is state
 
 
-FOREIGN = Rewrite("m", 5, openrouter=True, foreign_state=True)
+FOREIGN = Rewrite("m", 5, openrouter=True, foreign=99)
 
 
 def test_what_another_model_sealed_goes_and_nothing_else() -> None:
@@ -148,6 +149,8 @@ def test_what_another_model_sealed_goes_and_nothing_else() -> None:
     )
     assert sent(asked, FOREIGN)["input"] == [user("q"), call("a"), output("1"), {**model("b"), "encrypted_content": ""}]
     assert sent(asked, BARE)["input"] == json.loads(asked.body)["input"]
+    later = sent(asked, replace(FOREIGN, foreign=2))["input"]
+    assert later == [user("q"), *json.loads(asked.body)["input"][2:]]
     assert sent(RESPONSES.read(b'{"input": "q"}'), FOREIGN)["input"] == "q"
 
 

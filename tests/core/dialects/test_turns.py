@@ -116,7 +116,7 @@ def test_null_content_is_no_text() -> None:
     assert anthropic(user("q"), user(result()), assistant("a")).shape.history_chars == 2
 
 
-FOREIGN = Rewrite("m", 5, openrouter=True, foreign_state=True)
+FOREIGN = Rewrite("m", 5, openrouter=True, foreign=99)
 
 
 @pytest.mark.parametrize("dialect", [Dialect.CHAT, Dialect.MESSAGES])
