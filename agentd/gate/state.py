@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from agentd.core.accounting.price import Price
+from agentd.core.policy.classify import asked_class
 from agentd.core.policy.facts import Facts, Memory, Used
 from agentd.core.policy.model import turn_of
 from agentd.core.policy.schema import Policy
@@ -100,6 +101,7 @@ class State:
             turn=turn_of(request),
             foreign=foreign_to(before, request, limits.model),
             raised_until_ns=until,
+            asked=asked_class(classified, before),
         )
         self.sessions.remember(request.session, given, request.at_ns)
         return before

@@ -67,7 +67,14 @@ class Gateway:
 
     def turn(self, prompt: str, session: str) -> Turn:
         """One prompt in a session, by the gateway."""
-        done = self.run("agent", "--json", "--session-id", session, "--message", prompt)
+        return self._turn("--session-id", session, "--message", prompt)
+
+    def main_turn(self, prompt: str) -> Turn:
+        """One prompt in the conversation of its owner, where its heartbeats come too."""
+        return self._turn("--session-key", "agent:main:main", "--message", prompt)
+
+    def _turn(self, *asked: str) -> Turn:
+        done = self.run("agent", "--json", *asked)
         try:
             answer = json.loads(done.stdout)
         except json.JSONDecodeError:

@@ -102,9 +102,19 @@ def test_what_it_was_billed_is_what_it_shows(box: Box) -> None:
     assert round(shown["total"] * 10**9) == line["cost_nusd"]
 
 
-def test_its_heartbeat_is_known_as_one(box: Box) -> None:
-    """It asks for the model that all its turns ask for; what it says tells it apart."""
+def test_a_conversation_is_one_session(box: Box) -> None:
+    """What is bounded per session is bounded over all its turns; another conversation has its own."""
     before = len(box.decisions())
+    for session in ("talk", "talk", "other"):
+        assert box.gateway.turn("[[sim:say ok]]", session).said == "ok"
+    first, second, other = (line["session"] for line in box.decisions()[before:])
+    assert first == second != other
+
+
+def test_its_heartbeat_is_known_as_one(box: Box) -> None:
+    """It asks for the model that all its turns ask for, in the conversation of its owner; what it says tells it apart."""
+    before = len(box.decisions())
+    box.gateway.main_turn("Refactor the parser module so that the failing test passes. [[sim:say shall I go on?]]")
     box.gateway.wake()
     for _ in range(ASKS):
         found = [line for line in box.decisions()[before:] if line["class"] == "heartbeat"]
@@ -113,6 +123,14 @@ def test_its_heartbeat_is_known_as_one(box: Box) -> None:
     else:
         raise AssertionError(f"no heartbeat: {box.decisions()[before:]}")
     assert (found[0]["tier"], found[0]["class_why"]["stage"]) == ("economy", "shape")
+    box.gateway.main_turn("yes, go on")
+    lines = box.decisions()[before:]
+    assert len({line["session"] for line in lines}) == 1
+    assert (lines[0]["class"], lines[-1]["class"], lines[-1]["class_why"]["stage"]) == (
+        "implementation",
+        "implementation",
+        "session",
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)

@@ -2,6 +2,9 @@
 
 declared lane -> open tool loop -> structure -> text of the last human turn -> session -> the agent's default class.
 
+A session's class is that of its last turn that no machine made: an agent's heartbeat comes in the conversation of its user, who
+may answer the turn before it with a mere "yes".
+
 Never read: system prompt, tool schemas, tool results, earlier turns. What a client declares or a person writes chooses among
 the classes that policy gives this agent; a class outside that set is not taken, and that is part of the evidence.
 """
@@ -73,13 +76,20 @@ def _by_shape(agent: Agent, call: ModelCall, base: Evidence) -> Classified | Non
 
 def _by_text(agent: Agent, call: ModelCall, memory: Memory | None, base: Evidence) -> Classified:
     text = call.shape.human_text
-    if inherits(text) and memory is not None and memory.class_name in agent.classes:
-        return Classified(memory.class_name, Stage.SESSION, "a reply without a class of its own: its session's", base)
+    if inherits(text) and memory is not None and memory.inherited in agent.classes:
+        return Classified(memory.inherited, Stage.SESSION, "a reply without a class of its own: its session's", base)
     reading = read_text(text)
     facts: Evidence = (*base, ("points", reading.points), ("signals", " ".join(reading.signals)))
     if reading.kind is not None and reading.kind.value in agent.classes:
         return Classified(reading.kind.value, Stage.TEXT, f"the words read as {reading.kind.value}", facts)
     return Classified(agent.default_class, Stage.ABSTAINED, "nothing decided: the agent's default class", facts)
+
+
+def asked_class(classified: Classified, memory: Memory | None) -> str:
+    """The class that a session is to keep for a mere "yes": a turn that a machine made, and its tool loop, leave it as it was."""
+    if classified.stage not in (Stage.SHAPE, Stage.CONTINUATION):
+        return classified.name
+    return memory.inherited if memory is not None else ""
 
 
 def default_task(policy: Policy, agent: Agent) -> TaskClass:

@@ -15,7 +15,7 @@ from agentd.core.policy.bounds import clamps, too_eager
 from agentd.core.policy.efforts import Room
 from agentd.core.policy.facts import Facts, Halt, Used
 from agentd.core.policy.model import TierChoice, accounts, candidates, choose_tier
-from agentd.core.policy.schema import Agent, Budget, Model, Policy, TaskClass, Tier, UpstreamKind
+from agentd.core.policy.schema import Agent, Budget, Model, Policy, TaskClass, Tier, UpstreamKind, Window
 from agentd.core.types.calls import Request
 from agentd.core.types.classes import Classified
 from agentd.core.types.verdicts import Allow, Answer, Charge, Deny, ModelLimits, Reason, Verdict
@@ -274,9 +274,9 @@ def _over(policy: Policy, budget: Budget, account: str, used: Used, reserved: in
     what = "money" if over_money else "calls" if over_calls else "tokens"
     until = f"resets {used.resets}" if used.resets else f"counts per {budget.window.value}"
     message = f"the {what} limit of {budget.name} ({account}, per {budget.window.value}) is reached, {until}"
-    hint = (
-        "Smaller requests may still fit." if over_money and used.spent < (budget.limit or 0) else "Wait for the reset."
-    )
+    hint = "Smaller requests may still fit."
+    if not over_money or used.spent >= (budget.limit or 0):
+        hint = "Begin a new conversation." if budget.window is Window.SESSION else "Wait for the reset."
     return Deny(
         Reason("budget.exhausted", policy.at("budgets", budget.name, budget.place), message, hint), Answer.BUDGET
     )

@@ -23,6 +23,12 @@ class Memory:
     turn: str = ""  # digest of the human turn that it was given for
     raised_until_ns: int = 0  # a tier above the class's own, given by a grant, lasts this long
     foreign: int = 0  # so many messages from the first on were written before the session came to this model
+    asked: str | None = None  # class of the last turn that no machine made; "": none yet; None: as `class_name`
+
+    @property
+    def inherited(self) -> str:
+        """The class that a person means who answers "yes, go on": not that of a heartbeat in between."""
+        return self.class_name if self.asked is None else self.asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""OpenClaw: a provider in its JSON configuration, and the default model of its agents."""
+"""OpenClaw: a provider in its JSON configuration, and the default model of its agents.
+
+By itself it names only a trace, another one for each turn. With the switch for session affinity it names the conversation, so
+that what is bounded per session is bounded per conversation.
+"""
 
 from agentd.ctl.clients.edits import JsonKeys
 from agentd.ctl.clients.plan import CONTEXT, Aim, Client, Plan
@@ -6,10 +10,12 @@ from agentd.ctl.clients.plan import CONTEXT, Aim, Client, Plan
 OUTPUT = 8_000
 """Tokens that it asks for; agentd's policy bounds what it gets."""
 
+COMPAT = {"sendSessionAffinityHeaders": True}
+
 
 def plan(aim: Aim) -> Plan:
     """The provider `agentd`, speaking chat completions."""
-    model = {"id": aim.model, "name": aim.model, "contextWindow": CONTEXT, "maxTokens": OUTPUT}
+    model = {"id": aim.model, "name": aim.model, "contextWindow": CONTEXT, "maxTokens": OUTPUT, "compat": COMPAT}
     provider = {
         "baseUrl": f"{aim.door.url}/v1",
         "apiKey": aim.door.token,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agentd.core.policy.classify import WRAPPER_CLASSES, classify, default_task, lane_matches
+from agentd.core.policy.classify import WRAPPER_CLASSES, asked_class, classify, default_task, lane_matches
 from agentd.core.policy.facts import Memory
 from agentd.core.policy.schema import Agent
 from agentd.core.types.calls import Hints, ModelCall, Shape
@@ -71,6 +71,22 @@ def test_yes_takes_the_sessions_class() -> None:
         Stage.SESSION,
     )
     assert judge(call("option 2")).stage is Stage.ABSTAINED
+
+
+def test_yes_after_a_heartbeat_means_the_turn_before_it() -> None:
+    """They come in one conversation; so do the steps of the heartbeat's tool loop, which keep its class."""
+    memory = replace(CODING, asked="implementation")
+    for shape in (Shape(human_text="hm", wrapper="heartbeat"), Shape(wrapper="heartbeat", continuation=True)):
+        found = judge(call(shape=shape), memory)
+        assert found.name == "heartbeat"
+        memory = replace(memory, class_name=found.name, asked=asked_class(found, memory))
+    assert (judge(call("yes, go on"), memory).name, memory.inherited) == ("implementation", "implementation")
+
+
+def test_a_session_that_only_a_machine_spoke_in_has_no_class_for_yes() -> None:
+    found = judge(call(shape=Shape(human_text="hm", wrapper="heartbeat")))
+    memory = replace(CODING, class_name=found.name, asked=asked_class(found, None))
+    assert judge(call("yes, go on"), memory).stage is not Stage.SESSION
 
 
 def test_abstaining_is_the_agents_default() -> None:

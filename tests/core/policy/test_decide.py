@@ -293,6 +293,13 @@ def test_a_budget_refusal_says_when_it_resets() -> None:
     assert "2026-09-22" in deny.reason.message
 
 
+def test_a_budget_of_a_session_does_not_tell_to_wait() -> None:
+    made = replace(budget("b", s.Scope.SESSION, limit=1), window=s.Window.SESSION)
+    deny = denied(judge(by=replace(POLICY, budgets=(made,)), using=facts(used={("b", "session:s1"): Used(1)})))
+    assert "per session" in deny.reason.message
+    assert deny.reason.hint == "Begin a new conversation."
+
+
 def test_a_lower_tier_within_the_floor_beats_a_refusal() -> None:
     by = replace(
         POLICY,
