@@ -3,7 +3,8 @@
 Most models cache prompts by themselves; Anthropic's do so only for requests that are marked, and many agents mark nothing when
 they speak another API. One mark at the top level lets the provider cache as far as the conversation reaches. Writing a cache
 costs a quarter more than reading a prompt, and reading it a tenth: so it is set only where a next call is likely that reads it,
-for prompts above the size from which those models cache at all. A request with any mark of its own is left alone: its client
+for prompts above the size from which those models cache at all. It keeps the prompt for five minutes, which every class of work
+allows; an hour is for clients to ask and for the class to grant. A request with any mark of its own is left alone: its client
 knows better, and a mark too many is an error.
 """
 
