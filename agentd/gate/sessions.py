@@ -5,7 +5,6 @@ what travels upstream tells nobody who the client is. Memory only: after a resta
 """
 
 import hashlib
-import hmac
 from collections import OrderedDict
 
 from agentd.core.accounting.times import NS_PER_S
@@ -33,7 +32,7 @@ def session_named(agent: str, key: str) -> str:
 
 def opaque(secret: bytes, session: str) -> str:
     """What the upstream may know of a session: stable, and meaningless without this box's secret."""
-    return "s-" + hmac.digest(secret, session.encode(), "sha256").hex()[:SESSION_HEX]
+    return "s-" + hashlib.blake2b(session.encode(), key=secret, digest_size=SESSION_HEX // 2).hexdigest()
 
 
 class Sessions:

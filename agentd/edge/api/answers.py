@@ -7,6 +7,7 @@ nothing for too long, and when agentd itself fails in the middle. The work runs 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Self
 
 from aiohttp import web
 
@@ -14,7 +15,7 @@ from agentd.core.dialects import grammar
 from agentd.core.types.calls import Dialect
 from agentd.core.types.verdicts import Answer as Kind
 from agentd.core.types.verdicts import Deny, Reason
-from agentd.edge.api.protocol import connection_of
+from agentd.edge.api.protocol import PeerProtocol, connection_of
 from agentd.gate.ports import Answer
 
 PIECE = 64 * 1024  # bytes written at a time: what a clock can see progress by, and what fits into the socket's buffers
@@ -33,10 +34,6 @@ INTERNAL = Deny(
 log = logging.getLogger(__name__)
 
 
-class ReaderStalled(ConnectionError):
-    """The client takes nothing: as good as gone."""
-
-
 async def send(request: web.Request, dialect: Dialect, answer: Answer) -> web.StreamResponse:
     """Answer a request. A client that goes away, or stops reading, is cut; that is its own choice and no error."""
     if answer.stream is not None:
@@ -48,12 +45,48 @@ async def send(request: web.Request, dialect: Dialect, answer: Answer) -> web.St
     response.content_length = len(body)
     try:
         await response.prepare(request)
-        for start in range(0, len(body), PIECE):
-            await _write(request, response, body[start : start + PIECE])
+        with _Reader(connection_of(request)) as reader:
+            for start in range(0, len(body), PIECE):
+                await reader.take(response, body[start : start + PIECE])
         await response.write_eof()
     except ConnectionError:
         connection_of(request).cut()
     return response
+
+
+class _Reader:
+    """Whoever takes an answer, piece by piece. One that takes nothing for too long is cut, which ends the work for it as if
+    it had gone. One timer looks after a whole answer: a clock for each piece would cost more than the piece."""
+
+    def __init__(self, connection: PeerProtocol) -> None:
+        self._connection = connection
+        self._patience = connection.keeper.clocks.write_stall
+        self._loop = asyncio.get_running_loop()
+        self._since: float | None = None  # when the piece was written that is being waited for
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        self._timer = self._loop.call_later(self._patience, self._look)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def take(self, response: web.StreamResponse, piece: bytes) -> None:
+        """Write, and wait for the reader. Raises `ConnectionError` when it is gone."""
+        self._since = self._loop.time()
+        await response.write(piece)
+        self._since = None
+
+    def _look(self) -> None:
+        """Cut, or look again when it would be time."""
+        waited = 0.0 if self._since is None else self._loop.time() - self._since
+        if waited < self._patience:
+            self._timer = self._loop.call_later(self._patience - waited, self._look)
+            return
+        log.debug("a client took nothing for %g s", waited)
+        self._connection.cut()
 
 
 def internal(dialect: Dialect) -> Answer:
@@ -71,7 +104,8 @@ async def _stream(
         response.content_type = "text/event-stream"
     try:
         await response.prepare(request)
-        await _pass_on(request, dialect, response, stream)
+        with _Reader(connection_of(request)) as reader:
+            await _pass_on(reader, dialect, response, stream)
         await response.write_eof()
     except ConnectionError as gone:
         log.debug("stream ended by its reader: %r", gone)
@@ -82,27 +116,17 @@ async def _stream(
 
 
 async def _pass_on(
-    request: web.Request, dialect: Dialect, response: web.StreamResponse, stream: AsyncIterator[bytes]
+    reader: _Reader, dialect: Dialect, response: web.StreamResponse, stream: AsyncIterator[bytes]
 ) -> None:
     """The chunks of a stream; a fault of our own becomes its last event. Raises `ConnectionError` when the reader is gone."""
     try:
         async for chunk in stream:
-            await _write(request, response, chunk)
+            await reader.take(response, chunk)
     except ConnectionError:
         raise
     except Exception:  # whatever went wrong in here, the client is told in its dialect, and the operator in the log
         log.exception("a stream broke off because of a fault of agentd")
-        await _write(request, response, grammar(dialect).stream_error(INTERNAL, ""))
-
-
-async def _write(request: web.Request, response: web.StreamResponse, chunk: bytes) -> None:
-    """Write and wait for the reader, but not for ever. Raises `ConnectionError`."""
-    patience = connection_of(request).keeper.clocks.write_stall
-    try:
-        async with asyncio.timeout(patience):
-            await response.write(chunk)
-    except TimeoutError:
-        raise ReaderStalled(f"the client took nothing for {patience:g} s") from None
+        await reader.take(response, grammar(dialect).stream_error(INTERNAL, ""))
 
 
 async def _close(stream: AsyncIterator[bytes]) -> None:
