@@ -56,6 +56,9 @@ ADVICE: dict[str, tuple[str, ...]] = {
         "A key that is missing: agentctl key set NAME. A price that is missing: `price:` under the model.",
         "See keys and upstreams: agentctl doctor",
     ),
+    "model.always_thinks": (
+        "Raise `effort:` of class {class}, or put a model that can think less into its tier: agentctl explain says which one cannot.",
+    ),
     "policy": ("Find the fault: agentctl policy check FILE", "See the state: agentctl doctor"),
     "record": ("Nothing is served while the record cannot be written: agentctl doctor",),
     "key": ("Store the key: agentctl key set {key}", "See the keyring: agentctl doctor"),
