@@ -220,8 +220,9 @@ class Connection(asyncio.Protocol):
             raise BadAnswer("it has too many headers")
         if self.phase is Phase.HEAD:
             name = name.lower()
-            if self.headers.setdefault(name, value) is not value and name == _TRANSFER:
-                raise BadAnswer("it says twice how it is framed")
+            if name == _TRANSFER and (name in self.headers or value.lower() != b"chunked"):
+                raise BadAnswer("it is framed in an unknown way")  # also with a blank: the parser takes some otherwise
+            self.headers.setdefault(name, value.rstrip(b" \t"))  # which the parser leaves
 
     def on_headers_complete(self) -> None:
         """A head is whole; that of an interim answer is forgotten."""
@@ -232,10 +233,7 @@ class Connection(asyncio.Protocol):
         if status < 200:
             self.headers.clear()
             return
-        framing = self.headers.get(_TRANSFER)
-        if framing is not None and framing.lower() != b"chunked":
-            raise BadAnswer("it is framed in an unknown way")
-        self._until_close = framing is None and _LENGTH not in self.headers and status not in _BODYLESS
+        self._until_close = not (status in _BODYLESS or _TRANSFER in self.headers or _LENGTH in self.headers)
         self.status, self.phase = status, Phase.BODY
 
     def on_body(self, body: bytes) -> None:
