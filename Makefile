@@ -42,7 +42,7 @@ lint: $(DEV) ## style, types and the walls between the rooms
 	scripts/step "types" $(BIN)/mypy
 	scripts/step "walls" $(BIN)/lint-imports --no-logo --no-cache
 
-clients-install: ## the pinned agents that the tests drive (Claude Code 364 MB, Codex 404, nanobot 391, into .cache/clients)
+clients-install: ## the pinned agents that the tests drive (Claude Code 364 MB, Codex 404, nanobot 391, SDKs 130, into .cache/clients)
 	scripts/install-clients
 
 bench: $(RUNTIME) ## what agentd costs beside its floors and peers; ARGS="--quick" or "--only call"
