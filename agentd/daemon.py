@@ -6,6 +6,7 @@ agentd's own; when `serve` returns none is left.
 """
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -390,4 +391,5 @@ def _ready(house: House, listeners: list[Listener]) -> None:
         for line in how_to_connect(settings, listeners):
             log.info("%s", line)
     log.info("ready: serving on %s, upstream is %s", ", ".join(map(where, listeners)), upstream)
+    gc.freeze()  # what stands by now stays: no collection needs to look through it again
     house.notify(READY="1", STATUS=f"serving, upstream is {upstream}")
