@@ -33,10 +33,9 @@ class Patience:
 
 def agree(stage: Stage, *, lost: int = 0) -> list[Json]:
     """Wait until nothing is open, then hold the record against the books. Gives the outcomes, costs that were learned in them."""
-    quiet(stage)
+    lines = settled(stage)
     done = stage.daemon.ctl("audit", "verify")
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = exported(stage)
     allowed = sorted(line["seq"] for line in lines if line["kind"] == "decision" and line["verdict"] == "allow")
     closed = outcomes(lines)
     assert sorted(line["opens"] for line in closed) == allowed, "each permitted call is closed once"
@@ -56,7 +55,7 @@ def to_the_nano_dollar(stage: Stage, closed: list[Json], lost: int) -> int:
     for line in closed:
         booked = books.get(line["detail"]["generation"])
         if booked is not None:
-            assert line["cost_nusd"] == booked <= line["reserved_nusd"]
+            assert line["cost_nusd"] == booked <= line["reserved_nusd"], (booked, line)
     unnamed = [line for line in closed if line["cost_nusd"] is None]
     held = sum(line["reserved_nusd"] for line in unnamed)
     assert len(unnamed) == lost, [(line["status"], line["detail"]["generation"]) for line in unnamed]
@@ -66,6 +65,19 @@ def to_the_nano_dollar(stage: Stage, closed: list[Json], lost: int) -> int:
     assert all(cost <= min(line["reserved_nusd"] for line in unnamed) for cost in strays)
     assert sum(line["cost_nusd"] or 0 for line in closed) + sum(strays) == sum(books.values())
     return held
+
+
+def settled(stage: Stage) -> list[Json]:
+    """Wait until nothing is open, and what has no cost is known to be lost: after a start it is first read from the record.
+    Gives the record."""
+    ends = Patience()
+    while True:
+        quiet(stage)
+        lines = exported(stage)
+        owed = sum(line["cost_nusd"] is None for line in outcomes(lines))
+        if owed == status(stage)["unsettled"]["lost"]:
+            return lines
+        ends.look(f"a cost of {owed} calls")
 
 
 def quiet(stage: Stage) -> None:

@@ -6,8 +6,6 @@ what came, in an error event and without its end mark; the reservation stays unt
 listens: refused (429, `upstream.unreachable`) after a second model was tried; it costs nothing.
 """
 
-import pytest
-
 from agentd.core.types.verdicts import Answer
 from chaos import agents, books
 from chaos.conftest import Start
@@ -54,12 +52,11 @@ def test_a_connection_that_is_reset(stage_of: Start, line: Line) -> None:
     assert books.descriptors(stage) <= before
 
 
-@pytest.mark.parametrize("dialect", agents.PATHS)
-def test_a_port_where_nobody_listens(stage_of: Start, line: Line, dialect: str) -> None:
-    """Nothing has been sent, so nothing is billed and another model is tried; when the port is back, so is the service."""
+def test_a_port_where_nobody_listens(stage_of: Start, line: Line) -> None:
+    """Nothing has been sent, so nothing is billed and another model is tried."""
     line.end()
     stage = stage_of(line)
-    for stream in (False, True):
-        refused(agents.ask(stage.daemon, dialect, stream=stream), "upstream.unreachable")
+    for seen in agents.ended(agents.begin(stage.daemon, EACH, "hello")):
+        refused(seen, "upstream.unreachable")
     closed = books.agree(stage)
-    assert [(row["status"], row["cost_nusd"]) for row in closed] == [("error", 0)] * 4
+    assert [(row["status"], row["cost_nusd"]) for row in closed] == [("error", 0)] * 2 * EACH

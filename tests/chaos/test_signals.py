@@ -6,6 +6,8 @@ refused (429, `daemon.stopping`, Retry-After); its reservation stays, since nobo
 daemon finishes is not let in: the connection is refused.
 """
 
+import contextlib
+import http.client
 import signal
 from pathlib import Path
 
@@ -33,12 +35,12 @@ def running(stage: Stage, line: Line, size: int = STREAMS) -> list[agents.Agent]
 def nobody_comes_in(stage: Stage) -> None:
     """The door is closed, once the daemon has heard the signal: there is not even a connection."""
     ends = books.Patience()
-    while "stopping" not in stage.daemon.said():
-        ends.look("SIGTERM")
+    with contextlib.suppress(
+        ConnectionRefusedError, FileNotFoundError, http.client.HTTPException, ConnectionResetError
+    ):
+        while stage.daemon.ask("GET", "/healthz").status == 200:
+            ends.look("the closing of the door")
     seen = agents.ask(stage.daemon)
-    while seen.status == 503:
-        ends.look("the closing of the door")
-        seen = agents.ask(stage.daemon)
     assert (seen.status, seen.broke) in {(0, "ConnectionRefusedError"), (0, "FileNotFoundError")}
 
 
