@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from daemon.stage import ASKS, Stage
 from harness import daemon as daemons
 from harness import upstream as upstreams
+from harness.seen import Verdict, differences
 
 Start = Callable[..., daemons.Daemon]
 Json = dict[str, Any]
@@ -42,6 +44,60 @@ def alarmed(code: str) -> Callable[[Json], bool]:
 
 def calls(upstream: upstreams.Upstream) -> int:
     return sum(arrival["method"] == "POST" for arrival in upstream.arrivals())
+
+
+PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
+GREEDY: Json = {
+    "model": "openai/gpt-5.5-pro",
+    "models": ["anthropic/claude-opus-4.6"],
+    "fallbacks": [{"model": "anthropic/claude-opus-4.6"}],
+    "route": "fallback",
+    "provider": {
+        "order": ["deepseek"],
+        "data_collection": "allow",
+        "zdr": False,
+        "sort": "throughput",
+        "max_price": {},
+    },
+    "plugins": [{"id": "web", "enabled": True}, {"id": "fusion"}],
+    "speed": "fast",
+    "trace": {"broadcast": True},
+    "debug": {"echo_upstream_body": True},
+    "stop_server_tools_when": [{"type": "never"}],
+    "max_tool_calls": 30,
+    "web_search_options": {},
+    "transforms": ["middle-out"],
+    "a_field_of_tomorrow": {"model": "openai/gpt-5.5-pro"},
+    "session_id": "mine",
+    "user": "me@example.org",
+    "safety_identifier": "me@example.org",
+    "metadata": {"user_id": "me@example.org"},
+    "max_tokens": 10**6,
+    "max_completion_tokens": 10**6,
+    "max_output_tokens": 10**6,
+    "n": 5,
+    "store": True,
+    "tools": [{"type": "web_search"}],
+}
+"""All that a client can ask for without being refused."""
+
+
+@pytest.mark.parametrize("dialect", list(PATHS))
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_upstream_sees_the_verdicts_choices_and_no_others(
+    stage: Stage, upstream: upstreams.Upstream, dialect: str, stream: bool
+) -> None:
+    said = {"input": "hello"} if dialect == "responses" else {"messages": [{"role": "user", "content": "hello"}]}
+    reply = stage.daemon.ask("POST", PATHS[dialect], {**GREEDY, **said, "stream": stream})
+    assert reply.status == 200, reply.body
+    (row,) = (row for row in stage.rows(9) if row["kind"] == "decision")
+    (arrival,) = (arrival for arrival in upstream.arrivals() if arrival["method"] == "POST")
+    price = yaml.safe_load(upstream.policy())["tiers"][row["tier"]]["max_price"]
+    verdict = Verdict(row["model"], row["detail"]["max_output"], max_price=(price["prompt"], price["completion"]))
+    assert differences(dialect, arrival["body"].encode(), verdict) == []
+    assert "example.org" not in arrival["body"]
+    assert "gpt-5.5-pro" not in arrival["body"]
+    assert not {name.lower() for name, _ in arrival["headers"]} & {"x-session-id", "http-referer", "x-title"}
 
 
 def test_a_key_that_is_not_accepted_stops_all_calls_and_the_cure_is_said(
