@@ -20,6 +20,9 @@ NAME_IT = (
     "Send the header X-Agentd-Session with the ask and with the calls that it is for, or the client's own such header."
 )
 
+BACK_NS = 60 * NS_PER_S
+"""So far a clock may be put right, backwards, without a grant's noticing."""
+
 ASK_KEYS = frozenset({"class", "tier", "reason"})
 
 
@@ -50,12 +53,17 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A grant that waits to be used, by whom and until when."""
+    """A grant that waits to be used, by whom, since when and until when."""
 
     agent: str
     session: str
     grant: Grant
+    since_ns: int
     until_ns: int
+
+    def holds(self, at_ns: int) -> bool:
+        """Whether it can be used now. A clock that is set back to before the grant does not lengthen it: it rests until then."""
+        return self.since_ns - BACK_NS <= at_ns < self.until_ns
 
 
 class Escalations:
@@ -129,13 +137,15 @@ class Escalations:
         """Make the grant, named after its line in the record."""
         ask = granted.ask
         grant = Grant(f"g-{seq}", ask.class_name, granted.rule.to, ask.reason, granted.quota)
-        self._live[grant.id] = Live(ask.agent.name, ask.session, grant, at_ns + granted.rule.grant_s * NS_PER_S)
+        until = at_ns + granted.rule.grant_s * NS_PER_S
+        self._live[grant.id] = Live(ask.agent.name, ask.session, grant, at_ns, until)
         return grant
 
     def find(self, agent: str, session: str, at_ns: int) -> tuple[Grant, ...]:
         """Grants that this agent's session holds now."""
         self._live = {name: live for name, live in self._live.items() if live.until_ns > at_ns}
-        return tuple(live.grant for live in self._live.values() if live.agent == agent and live.session == session)
+        mine = (live for live in self._live.values() if live.agent == agent and live.session == session)
+        return tuple(live.grant for live in mine if live.holds(at_ns))
 
     def take(self, grant: str) -> Live | None:
         """Use a grant up, in the same step that decided by it; what comes back is for `put_back`."""

@@ -74,6 +74,7 @@ def test_streams_go_on_and_newcomers_stay_outside(stage_of: Start, line: Line) -
         assert refused.told is not None
         assert (refused.status, refused.told.type) == agents.form_of(dialect, Answer.WAIT)
         assert refused.told.code == "upstream.unreachable"
+        assert "LimitNOFILE" in refused.told.text
     line.flow()
     assert [seen for seen in agents.ended(crowd) if not seen.whole] == []
     limit(stage, was)

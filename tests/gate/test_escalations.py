@@ -9,7 +9,7 @@ from agentd.core.accounting.times import NS_PER_S, rfc3339
 from agentd.core.policy import schema as s
 from agentd.core.policy.facts import Memory
 from agentd.core.types.verdicts import Deny
-from agentd.gate.escalations import Ask, Escalations, Granted, read_ask
+from agentd.gate.escalations import BACK_NS, Ask, Escalations, Granted, read_ask
 from agentd.gate.spend import NS_PER_HOUR
 from builders import NOON, policy
 
@@ -101,6 +101,14 @@ def test_a_grant_serves_its_session_once_and_runs_out() -> None:
     again = escalations.give(granted(escalations), 13, NOON)
     assert escalations.find("main", "s1", NOON + 899 * NS_PER_S) == (again,)
     assert escalations.find("main", "s1", NOON + 900 * NS_PER_S) == ()
+
+
+def test_a_clock_that_is_set_back_does_not_lengthen_a_grant() -> None:
+    escalations = Escalations()
+    grant = escalations.give(granted(escalations), 12, NOON)
+    assert escalations.find("main", "s1", NOON - BACK_NS) == (grant,)
+    assert escalations.find("main", "s1", NOON - BACK_NS - 1) == ()
+    assert escalations.find("main", "s1", NOON) == (grant,), "it rests, and is not lost"
 
 
 def test_the_record_restores_the_quota_not_the_grants() -> None:

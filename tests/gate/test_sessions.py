@@ -30,6 +30,14 @@ def test_memory_ends_after_an_idle_hour() -> None:
     assert sessions.recall("other", NOON) is None
 
 
+def test_memory_ends_when_the_clock_is_set_back() -> None:
+    """What a session was given by a grant is not had for longer; calls that overtake each other are no such thing."""
+    sessions = Sessions()
+    sessions.remember("s", MEMORY, NOON)
+    assert sessions.recall("s", NOON - IDLE_NS) == MEMORY
+    assert sessions.recall("s", NOON - IDLE_NS - 1) is None
+
+
 def test_memory_is_bounded_and_keeps_the_newest() -> None:
     sessions = Sessions()
     for number in range(MAX_SESSIONS + 10):

@@ -4,6 +4,7 @@ Before there is a connection nothing can have been billed, so one that does not 
 does not. Certificates and names are faults that an operator can mend, so their words say which it is.
 """
 
+import errno
 import os
 import socket
 import ssl
@@ -25,6 +26,11 @@ KEEPALIVE_S = 60.0
 CERTIFICATE_HINT = (
     "The operator looks at the machine's clock, and whether it knows the authority that signed the certificate "
     "(Debian: ca-certificates)."
+)
+
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+DESCRIPTORS_HINT = (
+    "agentd has no descriptor left: the operator raises LimitNOFILE of its unit, or ends some of its callers."
 )
 
 
@@ -82,6 +88,8 @@ def unreachable(error: Exception) -> UpstreamFailed:
     )
     if isinstance(cause, ssl.SSLCertVerificationError):
         failed.hint = CERTIFICATE_HINT
+    if isinstance(cause, OSError) and cause.errno in NO_DESCRIPTORS:
+        failed.hint = DESCRIPTORS_HINT
     return failed
 
 
