@@ -70,13 +70,14 @@ def _node(module: str) -> Callable[[Path], list[str]]:
 
 
 SDKS = (
+    Sdk("openrouter, Python", ("chat", "responses"), "", _own_python),
+    Sdk("openrouter, JavaScript", ("chat", "responses"), "", _node("openrouter")),
     Sdk("openai, Python", ("chat", "responses"), "/api", _python("openai_sdk")),
     Sdk("openai, JavaScript", ("chat", "responses"), "/api", _node("openai")),
     Sdk("anthropic, Python", ("messages",), "/api", _python("anthropic_sdk")),
     Sdk("anthropic, JavaScript", ("messages",), "/api", _node("anthropic")),
-    Sdk("openrouter, Python", ("chat", "responses"), "", _own_python),
-    Sdk("openrouter, JavaScript", ("chat", "responses"), "", _node("openrouter")),
 )
+"""The one that takes longest comes first, so that the others run beside it."""
 
 
 @cache
