@@ -163,9 +163,10 @@ class Connection(asyncio.Protocol):
     # What the transport says.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is open. Without a reserve for writing, the transport says exactly whether a request has left."""
+        """It is open. With the smallest reserve for writing, the transport says whether a request has left (with none, TLS
+        says so of an empty one as well)."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(0)
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN | select.POLLRDHUP)
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from agentd.core.types.verdicts import Allow, Answer, ModelLimits, Reason
 from agentd.edge.enforce.model import SIMULATOR_KEY, ModelUpstream, Way
 from agentd.edge.host.clock import SystemClock
 from agentd.gate.ports import Dispatch, Endpoint
+from edge.enforce.far import LOOPS, request, reset, run, serving
 
 KEY = "sk-or-v1-secret"
 HEAD = b"HTTP/1.1 200 OK\r\nX-Generation-Id: gen-1\r\n"
@@ -179,6 +180,142 @@ def test_only_a_connection_that_was_read_to_its_end_is_used_again(whole: bool) -
     play(scene, *script, keep=True)
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_connection_that_was_closed_meanwhile_costs_no_call(loop: str) -> None:
+    """The peer's farewell waits in the kernel when the next call looks for a connection."""
+    closing = asyncio.Event()
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(GOOD)
+        await writer.drain()
+        closing.set()
+
+    async def scene() -> None:
+        async with serving(once) as port, ModelUpstream(Way(lambda _name: Shown(), SystemClock())) as upstream:
+            for _ in range(20):
+                assert await fetch(upstream, dispatch(f"http://127.0.0.1:{port}")) == b"hello"
+                await closing.wait()
+                closing.clear()
+
+    run(loop, scene())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("again", [True, False], ids=["there", "gone"])
+def test_a_request_that_cannot_have_been_received_is_sent_once_more(loop: str, again: bool) -> None:
+    heads: list[bytes] = []
+
+    async def leaving(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await request(reader))
+        writer.write(GOOD)
+        await writer.drain()
+        if len(heads) == 1:  # the connection goes while the next, large request is being sent
+            await reader.readuntil(b"\r\n\r\n")
+            reset(writer)
+
+    async def scene() -> None:
+        async with (
+            serving(leaving) as port,
+            ModelUpstream(Way(lambda _name: Shown(), SystemClock())) as upstream,
+        ):
+            small = dispatch(f"http://127.0.0.1:{port}")
+            large = replace(small, body=b"x" * (64 << 20))
+            assert await fetch(upstream, small) == b"hello"
+            assert await fetch(upstream, large) == b"hello"
+
+    async def alone() -> None:
+        async with ModelUpstream(Way(lambda _name: Shown(), SystemClock())) as upstream:
+            async with serving(leaving) as port:
+                small = dispatch(f"http://127.0.0.1:{port}")
+                large = replace(small, body=b"x" * (64 << 20))
+                assert await fetch(upstream, small) == b"hello"
+            with pytest.raises(UpstreamFailed) as failed:
+                await fetch(upstream, large)
+            assert (failed.value.code, failed.value.billed) == ("upstream.unreachable", False)
+
+    run(loop, scene() if again else alone())
+    assert len(heads) == (2 if again else 1)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_new_connection_that_is_lost_while_sending_was_not_billed(loop: str) -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        reset(writer)
+
+    async def scene() -> None:
+        async with serving(deaf) as port, ModelUpstream(Way(lambda _name: Shown(), SystemClock())) as upstream:
+            with pytest.raises(UpstreamFailed) as failed:
+                await fetch(upstream, replace(dispatch(f"http://127.0.0.1:{port}"), body=b"x" * (64 << 20)))
+            assert (failed.value.code, failed.value.billed) == ("upstream.unreachable", False)
+            assert "before the request was sent" in failed.value.message
+
+    run(loop, scene())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("status", [b"", HEAD + b"Content-Length: 9\r\n\r\nhello"], ids=["asked", "reading"])
+def test_a_call_that_is_given_up_is_heard_of_at_once(loop: str, status: bytes) -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def working(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(status)
+        asked.set()
+        assert await reader.read() == b""
+        gone.set()
+
+    async def scene() -> None:
+        async with serving(working) as port, ModelUpstream(Way(lambda _name: Shown(), SystemClock())) as upstream:
+            call = asyncio.create_task(fetch(upstream, dispatch(f"http://127.0.0.1:{port}")))
+            await asked.wait()
+            for _ in range(3):  # let a piece that has come be read
+                await asyncio.sleep(0.01)
+            call.cancel()
+            await gone.wait()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+
+    run(loop, scene())
+
+
+def test_an_error_that_was_read_whole_leaves_its_connection_to_the_next_call() -> None:
+    async def scene(upstream: ModelUpstream, far: Far) -> None:
+        for _ in range(2):
+            with pytest.raises(UpstreamFailed):
+                await fetch(upstream, dispatch(far.url))
+        assert far.connections == 1
+
+    play(scene, b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\n{}", keep=True)
+
+
+def test_an_error_says_when_to_come_back_and_what_to_settle_by() -> None:
+    failed = failure(HEAD.replace(b"200 OK", b"503 Busy") + b"Retry-After: 7\r\nContent-Length: 2\r\n\r\n{}")
+    assert (failed.retry_after_s, failed.generation) == (7, "gen-1")
+
+
+def test_of_a_compressed_error_only_the_status_counts() -> None:
+    failed = failure(
+        b"HTTP/1.1 400 Bad\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s"
+        % (len(SHORTAGE), SHORTAGE.encode())
+    )
+    assert failed.code == "upstream.invalid"
+
+
+def test_an_answer_in_an_encoding_that_was_not_asked_for_is_named() -> None:
+    failed = failure(HEAD + b"Content-Encoding: x-secret\r\nContent-Length: 5\r\n\r\nhello")
+    assert "compressed" in failed.message
+    assert "x-secret" not in failed.message
+
+
+def test_identity_is_no_encoding() -> None:
+    async def scene(upstream: ModelUpstream, far: Far) -> None:
+        assert await fetch(upstream, dispatch(far.url)) == b"hello"
+
+    play(scene, HEAD + b"Content-Encoding: Identity\r\nContent-Length: 5\r\n\r\nhello")
+
+
 SHORTAGE = json.dumps({"error": {"availability": {"code": "capacity_exhausted", "retry_after": 12}}, "user_id": "u"})
 REFUSED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n" % len(SHORTAGE)
 
@@ -248,6 +385,7 @@ def test_where_nobody_listens_nothing_was_billed(name: str) -> None:
         failed = unreachable(f"http://{name}:{closed.getsockname()[1]}/")
     assert isinstance(failed, UpstreamFailed)
     assert (failed.code, failed.billed, failed.retryable) == ("upstream.unreachable", False, True)
+    assert ("connection refused" if name == "127.0.0.1" else "name cannot be resolved") in failed.message
 
 
 def test_a_connection_that_does_not_come_about_was_not_billed(monkeypatch: pytest.MonkeyPatch) -> None:
