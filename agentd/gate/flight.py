@@ -137,9 +137,10 @@ def cost_of_call(run: Run, facts: ReplyFacts, error: AgentdError | None) -> tupl
 
 
 def _may_be_free(run: Run, facts: ReplyFacts) -> bool:
-    """Whether a reported cost of nothing is believed: of a model without a price, or of an answer without words that nobody
-    ended, which the upstream insures."""
-    return run.money.amount == 0 or (facts.finish is None and bool(facts.usage.prompt) and facts.usage.completion == 0)
+    """Whether a reported cost of nothing is believed: of a model without a price, or of what the upstream insures, an error and
+    an answer without words that nobody ended."""
+    wordless = facts.finish is None and bool(facts.usage.prompt) and facts.usage.completion == 0
+    return run.money.amount == 0 or facts.ending is Ending.ERROR or wordless
 
 
 def generation_of(flight: Flight, error: AgentdError | None) -> str | None:

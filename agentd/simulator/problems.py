@@ -96,6 +96,9 @@ AVAILABILITY: Final[Mapping[str, Availability]] = {
     "constraint_filtered": Availability(404, False, ("max_price",)),
 }
 
+HINTED: Final = ("openai/gpt-5.5-pro",)
+"""What an unavailable model suggests in its place: a dear one, so that following it hurts."""
+
 RETRY_AFTER_S: Final = 12
 """What a retryable shortage suggests."""
 
@@ -121,6 +124,7 @@ def unavailable(code: str, model: str, excluded_by: tuple[str, ...] = (), affect
         "retryable": row.retryable,
         "requested_models": [model],
         "affected_providers": list(affected),
+        "fallback_models": list(HINTED),
         "docs_url": "https://openrouter.ai/docs",
     }
     if row.retryable:

@@ -135,6 +135,19 @@ def test_every_provider_that_saw_the_data_is_recorded(stage: Stage, dialect: str
     assert [stage.outcome(row)["detail"]["recipients"] for row in failed.lines] == [["Simulated"]] * 2
 
 
+CODES = ["privacy_restricted", "constraint_filtered", "no_endpoints", "model_deprecated", "free_variant_ended"]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_no_rule_is_relaxed_and_no_hint_followed_when_nobody_may_serve(stage: Stage, code: str) -> None:
+    played = stage.call("chat", stream=False, fault=f"availability:{code}")
+    assert played.reply.status == 400
+    first, second = (json.loads(arrival["body"]) for arrival in played.arrivals)
+    assert first["model"] != second["model"]
+    assert first["provider"] == second["provider"]
+    assert "openai/gpt-5.5-pro" not in (first["model"], second["model"])  # the upstream's hint
+
+
 def test_a_tool_that_ran_at_the_provider_is_told(stage: Stage) -> None:
     for dialect in ("chat", "messages"):
         stage.call(dialect, True, "server-tools")

@@ -61,7 +61,6 @@ ROWS = [
     Row("once:503", **SHORT, code="upstream.overloaded", retry=1),
     Row("status:504", "timeout", "wait", "upstream.timeout", "unsettled", sent=2, retry=1),
     Row("html403", "error", "deny", "upstream.refused", "nothing"),
-    Row("status:401", "error", "deny", "upstream.key_refused", "nothing"),
     Row("echo-key", "error", "invalid", "upstream.invalid", "nothing"),
     Row("moderation403", "error", "deny", "upstream.content_refused", "nothing"),
     Row("budget403", "error", "limit", "upstream.limit", "nothing"),
