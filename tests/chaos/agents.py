@@ -18,8 +18,8 @@ PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses"
 END_MARKS = {"chat": b"data: [DONE]", "messages": b'"type":"message_stop"', "responses": b'"type":"response.completed"'}
 """What only the end of a good stream has."""
 
-PATIENCE_S = 60.0
-"""Nothing here takes long; a crowded machine may."""
+PATIENCE_S = 180.0
+"""Longer than any clock of the daemon that is waited for here."""
 
 KINDS = tuple((dialect, stream) for dialect in PATHS for stream in (True, False))
 

@@ -62,7 +62,7 @@ def now_there(stage: Stage) -> str:
     return found
 
 
-@pytest.mark.parametrize("days", [2, -2])
+@pytest.mark.parametrize("days", [-2, pytest.param(2, marks=pytest.mark.slow)])
 def test_calls_do_not_notice(stage_of: Start, upstream: Upstream, line: Line, clock: Clock, days: int) -> None:
     stage = stage_of(line, env=clock.env, policy=upstream.policy().replace("deadline: 60s", "deadline: 1s"))
     line.hold()

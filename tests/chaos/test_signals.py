@@ -56,7 +56,10 @@ def test_streams_end_by_themselves(stage_of: Start, line: Line) -> None:
     assert {row["status"] for row in books.agree(again)} == {"done"}
 
 
-@pytest.mark.parametrize("hurry", [False, True], ids=["by the clock", "by a second signal"])
+@pytest.mark.parametrize(
+    "hurry",
+    [pytest.param(False, id="by the clock"), pytest.param(True, id="by a second signal", marks=pytest.mark.slow)],
+)
 def test_streams_are_cut(stage_of: Start, line: Line, tmp_path: Path, hurry: bool) -> None:
     config = tmp_path / "agentd.yaml"
     config.write_text(f"finish_s: {60 if hurry else 0.2}\n")

@@ -20,10 +20,13 @@ from harness.upstream import Upstream
 
 STREAMS = 200
 ROOM = 60_000
-"""Tokens: 400 KB with its events, more than a Unix socket and the daemon's own buffers hold."""
+"""Tokens: over 400 KB with its events, more than a Unix socket and the daemon's own buffers hold."""
 LONG = f"[[sim:long {ROOM}]]"
 
 STREAMED = tuple(kind for kind in agents.KINDS if kind[1])
+
+LENGTHY = ("chat", "responses")
+"""Dialects with enough around their words for that; in messages they would fit."""
 
 READER = """
 import socket, sys
@@ -88,14 +91,14 @@ def rest_of(process: "subprocess.Popen[bytes]") -> bytes:
 def test_a_stopped_reader_delays_nobody_and_loses_nothing(stage_of: Start, upstream: Upstream, line: Line) -> None:
     stage = stage_of(line, policy=roomy(upstream))
     line.hold()  # or it would have been read before the stop
-    stopped = [reader(stage.daemon, dialect) for dialect in agents.PATHS]
+    stopped = [reader(stage.daemon, dialect) for dialect in LENGTHY]
     line.flow()
     seen = agents.ended(agents.begin(stage.daemon, 12, "[[sim:long 200]] meanwhile"))
     assert all(each.whole for each in seen)
     stage.until(in_flight=len(stopped))  # theirs are not over: somebody waits for them to read
     for process in stopped:
         process.send_signal(signal.SIGCONT)
-    for process, dialect in zip(stopped, agents.PATHS, strict=True):
+    for process, dialect in zip(stopped, LENGTHY, strict=True):
         body = rest_of(process)
         assert body.count(agents.END_MARKS[dialect]) == 1
         assert process.wait(agents.PATIENCE_S) == 0
@@ -107,14 +110,14 @@ def test_a_reader_that_never_reads_is_cut_and_paid_for(stage_of: Start, upstream
     """After two minutes without a byte taken it is as good as gone."""
     stage = stage_of(line, policy=roomy(upstream))
     line.hold()
-    stopped = [reader(stage.daemon, dialect) for dialect in agents.PATHS]
+    stopped = [reader(stage.daemon, dialect) for dialect in LENGTHY]
     line.flow()
     ends = books.Patience(200)
     while stage.in_flight():
         ends.look()
     for process in stopped:
         process.send_signal(signal.SIGCONT)
-    for process, dialect in zip(stopped, agents.PATHS, strict=True):
+    for process, dialect in zip(stopped, LENGTHY, strict=True):
         assert agents.END_MARKS[dialect] not in rest_of(process)
         process.wait(agents.PATIENCE_S)
     assert {row["status"] for row in books.agree(stage)} == {"client_gone"}
