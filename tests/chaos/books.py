@@ -48,6 +48,22 @@ def agree(stage: Stage, *, lost: int = 0) -> list[Json]:
     return closed
 
 
+def within(stage: Stage) -> list[Json]:
+    """Where outcomes went down with the daemon: each cost that is known is the books', and all that was billed is within what is
+    known and what is held. Gives the calls of which nobody knows."""
+    lines = settled(stage)
+    done = stage.daemon.ctl("audit", "verify")
+    assert done.returncode == 0, done.stdout + done.stderr
+    closed, books = outcomes(lines), stage.books()
+    for line in closed:
+        assert line["cost_nusd"] is None or line["cost_nusd"] == books.get(line["detail"]["generation"], 0)
+    unknown = [line for line in closed if line["cost_nusd"] is None]
+    known = sum(line["cost_nusd"] or 0 for line in closed)
+    held = sum(line["reserved_nusd"] for line in unknown)
+    assert known <= sum(books.values()) <= known + held == stage.used()
+    return unknown
+
+
 def to_the_nano_dollar(stage: Stage, closed: list[Json], lost: int) -> int:
     """Each generation costs what the books say, and none is missing. Gives the money that is still held."""
     books = stage.books()

@@ -1,4 +1,5 @@
-"""kill -9 at random points of a busy daemon: no call reached the upstream without its line, and the chain verifies.
+"""kill -9 at random points of a busy daemon: no call reached the upstream without its line, the chain verifies, and what was
+billed is within what is known and what is held.
 
 The upstream is a process of its own whose log of arrivals is written before it answers; the record is what the next daemon finds.
 Each call carries a word of its own, and its line the digest of the body with that word in it.
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from chaos import books
+from daemon.stage import Stage
 from harness import daemon as daemons
 from harness import upstream as upstreams
 from harness.http import call
@@ -96,6 +99,7 @@ def kill_again_and_again(times: int, start: Callable[..., daemons.Daemon], upstr
         if turn % 20 == 0:
             check(daemon, upstream, sent)
     assert check(daemon, upstream, sent) > times
+    books.within(Stage(daemon, upstream))
     daemon.stop()
 
 
