@@ -3,8 +3,8 @@
 import os
 
 from agentd.edge.api.activation import activated
-from agentd.edge.api.listen import Listener, Place, bind_door
-from agentd.edge.api.tcp import address_of, bind_tcp
+from agentd.edge.api.listen import Listener, ListenFailed, Place, bind_door
+from agentd.edge.api.tcp import address_of, bind_tcp, is_at
 from agentd.settings import AGENTS_GROUP, OPERATORS_GROUP, Settings
 
 CONNECT = """connect an agent:
@@ -18,8 +18,9 @@ CONNECT_TCP = "  over TCP      http://{tcp}/v1 with a token as the API key: agen
 def open_doors(settings: Settings) -> list[Listener]:
     """Sockets from systemd where it passes them, our own otherwise; each door once, and the agents' over TCP if that is wanted.
     Raises `ListenFailed`."""
-    given = {listener.door: listener for listener in activated(os.environ, os.getpid())}
-    tcp = [bind_tcp(settings.tcp)] if settings.tcp else []
+    passed = activated(os.environ, os.getpid())
+    given = {listener.door: listener for listener in passed if listener.names is None}
+    tcp = _tcp_door(next((listener for listener in passed if listener.names is not None), None), settings.tcp)
     return [*(given.get(place.door) or bind_door(place) for place in _places(settings)), *tcp]
 
 
@@ -38,6 +39,16 @@ def how_to_connect(settings: Settings, listeners: list[Listener]) -> list[str]:
     tcp = tcp_address(listeners)
     lines = CONNECT.format(agent=settings.agent_socket).splitlines()
     return [*lines, CONNECT_TCP.format(tcp=tcp)] if tcp else lines
+
+
+def _tcp_door(given: Listener | None, wanted: str | None) -> list[Listener]:
+    """The one from systemd, or our own. A setting that names another place than systemd's is a mistake of somebody."""
+    if given is None:
+        return [bind_tcp(wanted)] if wanted else []
+    if wanted and not is_at(given, wanted):
+        message = f"systemd listens on {address_of(given)}, and the setting tcp says {wanted}."
+        raise ListenFailed("listen.two_places", message, "Take tcp out of agentd.yaml, or disable agentd-tcp.socket.")
+    return [given]
 
 
 def _places(settings: Settings) -> tuple[Place, Place]:

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from harness import daemon as daemons
-from harness.http import TIMEOUT_S, UnixConnection
+from harness.http import TIMEOUT_S, UnixConnection, call
 
 SCRIPT = (
     "import os, sys\n"
-    "os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4)\n"
-    "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='2', LISTEN_FDNAMES='agent:operator')\n"
-    "os.execv(sys.executable, [sys.executable, '-m', 'agentd', 'serve', '--simulate', *sys.argv[3:]])\n"
+    "for place, held in enumerate(sys.argv[1:4], 3): os.dup2(int(held), place)\n"
+    "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='3', LISTEN_FDNAMES='agent:operator:tcp')\n"
+    "os.execv(sys.executable, [sys.executable, '-m', 'agentd', 'serve', '--simulate', *sys.argv[4:]])\n"
 )
 """As systemd does it: listening sockets from descriptor 3 on, named, for this pid."""
 
@@ -36,13 +36,29 @@ class Manager:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.sockets = [self._listen(name) for name in ("agent", "operator")]
+        self.sockets = [*(self._listen(name) for name in ("agent", "operator")), socket.create_server(("127.0.0.1", 0))]
         self.process = self._start()
 
     @property
     def agent(self) -> Path:
         """The agents' socket."""
         return self.home / "agent.sock"
+
+    @property
+    def operator(self) -> Path:
+        """The operator's socket."""
+        return self.home / "operator.sock"
+
+    @property
+    def tcp(self) -> tuple[str, int]:
+        """The agents' door over TCP."""
+        host, port = self.sockets[-1].getsockname()
+        return host, port
+
+    def token(self) -> str:
+        """One for the door over TCP."""
+        made = call(self.operator, "POST", "/operator/v1/tokens", {"agent": "main", "expires_s": 3600})
+        return str(made.json()["token"])
 
     def restart(self) -> None:
         """Stop, wait until it is gone, start."""
@@ -96,25 +112,30 @@ def manager() -> Iterator[Manager]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+def _connection(door: Path | tuple[str, int]) -> http.client.HTTPConnection:
+    return UnixConnection(door) if isinstance(door, Path) else http.client.HTTPConnection(*door, timeout=TIMEOUT_S)
+
+
 class Client(threading.Thread):
     """Calls without a pause. `fresh`: each call on a connection of its own; else one is kept for as long as it is offered.
-    `stream` None: an operator, who looks at the status."""
+    `stream` None: an operator, who looks at the status. `token`: for the door over TCP."""
 
-    def __init__(self, path: Path, *, fresh: bool, stream: bool | None) -> None:
+    def __init__(self, door: Path | tuple[str, int], *, fresh: bool, stream: bool | None, token: str = "") -> None:
         super().__init__(daemon=True)
         self.faults: list[str] = []
         self.calls = 0
-        self._path, self._fresh = path, fresh
+        self._door, self._fresh = door, fresh
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._changed = threading.Condition()
         self._enough = False
         said = {"model": "chat", "stream": stream, "messages": [{"role": "user", "content": "hi"}]}
         self._ask = ("GET", "/operator/v1/status", b"") if stream is None else ("POST", CHAT, json.dumps(said).encode())
 
     def run(self) -> None:
-        connection = UnixConnection(self._path)
+        connection = _connection(self._door)
         while not self._enough:
             try:
-                connection.request(*self._ask)
+                connection.request(*self._ask, self._headers)
                 answer = connection.getresponse()
                 body = answer.read()
                 if answer.status != 200 or b'"error"' in body:
@@ -143,7 +164,9 @@ class Client(threading.Thread):
 
 def test_clients_that_call_without_pause_see_no_failure_in_restarts(manager: Manager) -> None:
     clients = [Client(manager.agent, fresh=fresh, stream=stream) for fresh in (True, False) for stream in (True, False)]
-    clients += [Client(manager.home / "operator.sock", fresh=fresh, stream=None) for fresh in (True, False)]
+    clients += [Client(manager.operator, fresh=fresh, stream=None) for fresh in (True, False)]
+    token = manager.token()
+    clients += [Client(manager.tcp, fresh=fresh, stream=True, token=token) for fresh in (True, False)]
     for client in clients:
         client.start()
     for _ in range(RESTARTS):

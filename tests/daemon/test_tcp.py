@@ -114,6 +114,38 @@ def test_without_one_it_is_401_in_the_dialects_shape(daemon: Daemon, target: str
         assert (line["code"], line["agent"]) == ("token.missing" if token is None else "token.unknown", None)
 
 
+HANDED = (
+    "import os, socket, sys\n"
+    "sock = socket.create_server(('127.0.0.1', 0)); os.dup2(sock.fileno(), 3); os.set_inheritable(3, True)\n"
+    "given = [word.replace('PORT', str(sock.getsockname()[1])) for word in sys.argv[1:]]\n"
+    "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='tcp')\n"
+    "os.execv(given[0], given)\n"
+)
+"""Hands over the door over TCP, as systemd does, and puts its port into what it starts."""
+
+BY_SYSTEMD = (sys.executable, "-c", HANDED)
+
+
+@pytest.mark.parametrize("flags", [(), ("--tcp", "127.0.0.1:PORT")], ids=["unset", "the same"])
+def test_a_door_from_the_service_manager_is_the_same_door(start_agentd: Start, flags: tuple[str, ...]) -> None:
+    """With or without a setting that says the same; the other doors are agentd's own here."""
+    running = start_agentd(daemons.SHIPPED_POLICY, *flags, before=BY_SYSTEMD)
+    host, port = address(running)
+    assert json.loads(running.ctl("status", "--json").stdout)["tcp"] == f"{host}:{port}"
+    token = token_of(running)
+    assert (ask(running, token).status, ask(running, None).status) == (200, 401)
+    assert ask(running, token, Host="attacker.example").status == 400
+    served, unknown, page = decisions(running)
+    assert (served["agent"], served["caller"]["transport"]) == ("main", "tcp")
+    assert (unknown["code"], page["code"]) == ("token.missing", "request.bad_host")
+    assert running.ask("POST", "/v1/chat/completions", CHAT).status == 200
+
+
+def test_a_door_from_the_service_manager_that_is_not_where_the_settings_say(start_agentd: Start) -> None:
+    with pytest.raises(daemons.NotReady, match=r"the setting tcp says 127\.0\.0\.1:1\. \[listen\.two_places\]"):
+        start_agentd(daemons.SHIPPED_POLICY, "--tcp", "127.0.0.1:1", before=BY_SYSTEMD)
+
+
 @pytest.mark.root
 def test_a_stolen_token_is_refused_recorded_and_shown(start_agentd: Start) -> None:
     running = start_agentd(daemons.SHIPPED_POLICY, "--tcp", "127.0.0.1:0")

@@ -234,6 +234,25 @@ def test_a_users_clients_are_connected_proved_and_taken_back(box: Box) -> None:
         assert box.run("sh", "-c", home).stdout == ""
 
 
+def test_the_door_over_tcp_can_be_systemds_too(box: Box) -> None:
+    """Not opened by the install; once enabled its first caller starts the daemon, and a restart finds it again."""
+    assert box.run("systemctl", "is-enabled", "agentd-tcp.socket", check=False).stdout.strip() == "disabled"
+    box.run("systemctl", "stop", "agentd.service")
+    box.run("systemctl", "enable", "--now", "agentd-tcp.socket")
+    assert show(box, "ActiveState") == "inactive"
+    look = "import urllib.request as it; print(it.urlopen('http://127.0.0.1:8710/healthz', timeout=50).status)"
+    assert box.run(PYTHON, "-c", look).stdout.strip() == "200"
+    connect = ("agentctl", "connect", "codex", "--user", "ann")
+    box.run(*connect, "--agent", "main")
+    box.run("systemctl", "restart", "agentd.service")
+    proof = json.loads(box.run(*connect, "--check", "--json").stdout)
+    assert (proof["status"], proof["door"]) == (200, "127.0.0.1:8710")
+    box.run(*connect, "--undo")
+    box.run("systemctl", "stop", "agentd.service")
+    box.run("systemctl", "disable", "--now", "agentd-tcp.socket")
+    box.run("systemctl", "start", "agentd.service")
+
+
 def test_a_stream_that_does_not_end_is_cut_within_the_clock(box: Box) -> None:
     box.run("systemd-run", *IDENTITY, "--unit=openclaw.service", "--collect", PYTHON, "-c", LONG_STREAM)
     wait = "until journalctl --no-pager -o cat -u openclaw.service | grep -q ^b.:; do sleep 0.1; done"

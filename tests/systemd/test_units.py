@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agentd.ctl.install.layout import UNITS as UNIT_NAMES
+
 UNITS = Path(__file__).parents[2] / "systemd"
 SERVICES = sorted(path.name for path in UNITS.glob("*.service"))
 SOCKETS = sorted(path.name for path in UNITS.glob("*.socket"))
@@ -99,6 +101,19 @@ def test_each_door_has_its_own_group(name: str, socket: str, label: str, group: 
     door = unit(name)["Socket"]
     assert (door["ListenStream"], door["FileDescriptorName"], door["SocketGroup"]) == (socket, label, group)
     assert (door["SocketMode"], door["SocketUser"], door["Service"]) == ("0660", "root", "agentd.service")
+
+
+def test_the_door_over_tcp_is_on_loopback_and_not_enabled_with_the_service() -> None:
+    door = unit("agentd-tcp.socket")
+    assert (door["Socket"]["FileDescriptorName"], door["Socket"]["Service"]) == ("tcp", "agentd.service")
+    assert door["Socket"]["ListenStream"].startswith("127.0.0.1:")
+    service = unit("agentd.service")
+    wanted = " ".join(service["Unit"].get(key, "") for key in ("Requires", "Wants", "BindsTo"))
+    assert "agentd-tcp" not in wanted + service["Install"]["Also"]
+
+
+def test_every_door_that_is_shipped_is_judged_here_and_installed() -> None:
+    assert set(SOCKETS) == {"agentd.socket", "agentd-operator.socket", "agentd-tcp.socket"} <= set(UNIT_NAMES)
 
 
 def test_the_daemon_can_still_tell_who_is_asking() -> None:

@@ -12,6 +12,7 @@ UNITS = (
     "agentd.service",
     "agentd.socket",
     "agentd-operator.socket",
+    "agentd-tcp.socket",  # put, not enabled: whoever wants the door over TCP does that
     "agentd-keyring.service",
     "agentd-keyring-bus.service",
     "agentd-keyring-seal.service",

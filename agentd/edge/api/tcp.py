@@ -83,6 +83,20 @@ def bind_tcp(place: str) -> Listener:
         raise ListenFailed("listen.failed", f"{place} cannot be served on: {error.strerror}.", hint) from error
 
 
+def take_tcp(sock: socket.socket) -> Listener:
+    """Serve on a TCP socket that somebody else bound and listens on. Raises `ListenFailed` where others than this machine's
+    programs could reach it."""
+    address, port = _end(sock.getsockname())
+    if not address.is_loopback:
+        raise _not_loopback(f"{address}:{port}")
+    return Listener("agent", sock, None, names=TcpNames(choose_lookup()))
+
+
+def is_at(listener: Listener, place: str) -> bool:
+    """Whether a TCP listener is where `--tcp` says. Raises `ListenFailed` when that is no place."""
+    return _end(listener.sock.getsockname()) == _place(place)
+
+
 def address_of(listener: Listener) -> str:
     """Where a TCP listener is, as clients write it: `127.0.0.1:8710`, `[::1]:8710`."""
     address, port = _end(listener.sock.getsockname())
@@ -195,9 +209,13 @@ def _place(text: str) -> End:
         message = f"{text!r} is no address and port to listen on."
         raise ListenFailed("listen.not_an_address", message, "Write it as 127.0.0.1:8710 or [::1]:8710.")
     if not address.is_loopback:
-        message = f"{address} is not loopback: agentd serves agents of this machine alone."
-        raise ListenFailed("listen.not_loopback", message, "Use 127.0.0.1:PORT or [::1]:PORT.")
+        raise _not_loopback(str(address))
     return address, int(found[3])
+
+
+def _not_loopback(where: str) -> ListenFailed:
+    message = f"{where} is not loopback: agentd serves agents of this machine alone."
+    return ListenFailed("listen.not_loopback", message, "Use 127.0.0.1:PORT or [::1]:PORT.")
 
 
 def _end(name: object) -> End:

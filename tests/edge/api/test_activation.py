@@ -23,7 +23,7 @@ except ListenFailed as error:
 assert not [name for name in os.environ if name.startswith("LISTEN_")]
 for each in found:
     assert not each.sock.get_inheritable() and not each.sock.getblocking() and each.bound is None
-    print(each.door, each.path, each.sock.fileno())
+    print(each.door if each.names is None else "tcp", each.path, each.sock.fileno())
     if len(sys.argv) > 1:
         each.sock.setblocking(True)
         each.sock.accept()[0].sendall(each.door.encode())
@@ -73,6 +73,39 @@ def test_both_doors_are_taken_by_name_and_serve(tmp_path: Path) -> None:
     assert (process.returncode, err) == (0, "")
     assert out.split("\n")[:2] == [f"operator {tmp_path / 'o'} 3", f"agent {tmp_path / 'a'} 4"]
     assert (tmp_path / "a").is_socket()  # what we did not bind stays
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
+def test_the_door_over_tcp_is_the_agents_door(family: socket.AddressFamily, host: str, tmp_path: Path) -> None:
+    with socket.create_server((host, 0), family=family) as tcp, listening(tmp_path / "o") as operator:
+        process = take([operator, tcp], "operator:tcp", "self", None, "serve")
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "o"))
+            assert client.recv(20) == b"operator"
+        with socket.create_connection(tcp.getsockname()[:2], timeout=20) as client:
+            assert client.recv(20) == b"agent"
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert out.split("\n")[:2] == [f"operator {tmp_path / 'o'} 3", "tcp None 4"]
+
+
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")])
+def test_tcp_on_other_addresses_than_loopback_is_refused(family: socket.AddressFamily, host: str) -> None:
+    with socket.create_server((host, 0), family=family) as tcp:
+        process = take([tcp], "tcp")
+        assert "is not loopback" in process.communicate(timeout=20)[1]
+        assert process.returncode == 1
+
+
+def test_only_a_listening_tcp_socket_is_the_door_over_tcp(tmp_path: Path) -> None:
+    unix, silent = listening(tmp_path / "a"), socket.socket()
+    silent.bind(("127.0.0.1", 0))
+    datagram = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for sock in (unix, silent, datagram):
+        process = take([sock], "tcp")
+        assert "is no listening TCP socket" in process.communicate(timeout=20)[1]
+        assert process.returncode == 1
+        sock.close()
 
 
 def test_sockets_for_another_process_are_not_ours(tmp_path: Path) -> None:
