@@ -161,9 +161,11 @@ def _switch(said: Said, most: Effort | None, room: Room) -> Iterator[Clamp]:
     if path not in said:
         return
     enabled = said[path]
+    none_said = Effort.NONE.value in (said.get(("reasoning", "effort")), said.get(("reasoning_effort", "")))
+    none_given = most is Effort.NONE or (most is not None and none_said and not room.mandatory)
     if enabled is False and room.mandatory:
         yield Clamp(*path, "false", None, room.by_model)
-    elif most is Effort.NONE and enabled is not False:
+    elif none_given and enabled is not False:
         yield Clamp(*path, told(enabled), False, room.by_class)
     elif most is not None and not isinstance(enabled, bool):
         yield Clamp(*path, told(enabled), None, room.by_class)

@@ -47,7 +47,7 @@ def openai(body: dict[str, Any], known: Reasoning | None, cap: int) -> int:
     words = [word for word in (member(body, "reasoning", "effort"), body.get("reasoning_effort")) if word is not None]
     seen = [rank(word) for word in words] + ([] if tokens is None else [share(tokens, cap)])
     by_itself = known.by_itself if known else said is not None
-    contrary = enabled not in (None, False) and member(body, "reasoning", "effort") == "none"
+    contrary = enabled not in (None, False) and "none" in words
     if contrary or (not seen and enabled is not False and (enabled is not None or by_itself)):
         seen.append(((known.usual if known else None) or Effort.MEDIUM).rank)
     return max(seen, default=0)
@@ -58,8 +58,8 @@ def messages(body: dict[str, Any], known: Reasoning | None, cap: int) -> int:
     said, word = body.get("thinking"), member(body, "output_config", "effort")
     if body.get("output_config") is not None and not isinstance(body["output_config"], dict):
         return BEYOND
-    if member(body, "thinking", "type") == "disabled":  # the word bounds the answer alone, and none is less than low
-        return 0 if word in (None, "low") else rank(word)
+    if member(body, "thinking", "type") == "disabled":  # the word bounds the answer alone, and its least that is known is low
+        return 0 if word is None or rank(word) <= Effort.LOW.rank else rank(word)
     seen = [] if word is None else [rank(word)]
     if said is None:
         starts = known is not None and known.by_itself

@@ -55,6 +55,8 @@ REASONING: list[tuple[str | None, Reasoning | None, Any, Any]] = [
     ("low", None, {"enabled": "yes"}, {"effort": "low"}),
     ("none", None, {"enabled": True}, {"enabled": False, "effort": "none"}),
     ("none", None, {"enabled": True, "effort": "high"}, {"enabled": False, "effort": "none"}),
+    ("minimal", None, {"enabled": True, "effort": "none"}, {"enabled": False, "effort": "none"}),
+    ("low", ALWAYS, {"enabled": True, "effort": "none"}, {"enabled": True, "effort": "low"}),
     # nothing said at all: only what the model would do by itself
     ("low", None, None, None),
     ("low", WHEN_ASKED, None, None),
