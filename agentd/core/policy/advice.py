@@ -57,7 +57,7 @@ ADVICE: dict[str, tuple[str, ...]] = {
         "See keys and upstreams: agentctl doctor",
     ),
     "model.always_thinks": (
-        "Raise `effort:` of class {class}, or put a model that can think less into its tier; the message names the one that cannot.",
+        "Raise `effort:` of class {class}, or put a model that can think less into its tier.",
     ),
     "policy": ("Find the fault: agentctl policy check FILE", "See the state: agentctl doctor"),
     "record": ("Nothing is served while the record cannot be written: agentctl doctor",),
