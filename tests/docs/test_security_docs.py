@@ -1,4 +1,5 @@
-"""The security pages, and the one about the upstream, may claim only what a test shows: every test that they name exists, and every row names one or admits it."""
+"""The security pages, and the one about the upstream, may claim only what a test shows: every test that they name exists, and
+every row names one or admits it."""
 
 import re
 from pathlib import Path

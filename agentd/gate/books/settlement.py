@@ -41,6 +41,8 @@ NOT_WRITTEN_S = 15
 PARALLEL = 4
 """Questions at a time: a crowd of agents that left at once must not become a crowd of questions."""
 
+LOST = "settlement.lost"
+
 log = logging.getLogger("agentd.settlement")
 
 
@@ -153,6 +155,10 @@ class Settlement:
         """Ask for all that is due. Answers how many seconds there is nothing to do; None: until something comes."""
         now = self._desk.clock.mono_ns()
         self._lost = {seq: owed for seq, owed in self._lost.items() if now - owed.closed_ns < DAY_S * NS_PER_S}
+        if not self._lost:
+            for standing in self._desk.alarms.standing():
+                if standing.alarm.code == LOST:
+                    self._desk.alarms.clear(LOST, standing.alarm.about)
         due = [item.owed for item in self._waiting.values() if item.due_ns <= now]
         slots = asyncio.Semaphore(PARALLEL)
         async with asyncio.TaskGroup() as group:
@@ -201,6 +207,8 @@ class Settlement:
         self._waiting.pop(owed.seq, None)
         if found is None or found.usage.cost is None:
             self._lost[owed.seq] = owed
+            message = f"its accounting does not tell what d-{owed.seq} cost: the reservation stays"
+            await self._desk.alarms.sound(Alarm(LOST, owed.upstream, message, "Compare with its own activity page."))
             return
         held = Reservation(owed.account, owed.reserved, owed.at_ns)
         said = (found.usage.prompt or 0) + (found.usage.completion or 0)

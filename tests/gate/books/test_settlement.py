@@ -120,6 +120,11 @@ def test_it_is_asked_for_at_fixed_ages_and_then_given_up() -> None:
         assert (line.opens, line.cost_nusd, line.status, line.tokens) == (1, None, "unsettled", None)
         assert it.settlement.summary() == {"waiting": 0, "waiting_nusd": 0, "lost": 1, "lost_nusd": held}
         assert it.box.spent() == held
+        (standing,) = it.alarms.standing()
+        assert (standing.alarm.code, standing.alarm.about) == ("settlement.lost", "or")
+        assert "d-1" in standing.alarm.message
+        await it.after(2 * DAY_S)
+        assert it.alarms.standing() == ()
 
     scene(told)
 
