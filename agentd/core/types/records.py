@@ -25,6 +25,7 @@ class Kind(StrEnum):
     HALT = "halt"
     RESUME = "resume"
     CHECKPOINT = "checkpoint"  # signed head
+    PRUNE = "prune"  # old lines are removed: up to which, by whom and why, and what stays of them
 
 
 @dataclass(frozen=True, slots=True)
