@@ -22,6 +22,7 @@ from agentd.bookkeeping import PRIVATE_FILE, SNAPSHOT_FILE, Bookkeeping
 from agentd.compiling import Compiler
 from agentd.core.accounting.catalogue import Catalogue
 from agentd.core.accounting.market import digest_of, prices_of
+from agentd.core.accounting.retention import FLOOR_S
 from agentd.core.accounting.times import rfc3339
 from agentd.core.policy.decide import halted
 from agentd.core.policy.facts import Halt
@@ -67,14 +68,15 @@ from agentd.gate.spend import NS_PER_HOUR, Spend
 from agentd.gate.state import State
 from agentd.gate.tokens import Tokens
 from agentd.machine import Machine, budget_rows
+from agentd.retention import start_retention
 from agentd.settings import Settings
 from agentd.simulator.app import simulator_app
 from agentd.simulator.config import SimulatorConfig
 
 log = logging.getLogger("agentd")
 
-PAST_HOURS = 32 * 24
-"""How far back sums are restored: the longest window is a month."""
+PAST_HOURS = FLOOR_S // 3600
+"""How far back sums are restored: no line of this time is ever pruned."""
 
 OPERATOR_S = 0.5
 """For an operator's answer that is on its way when the daemon stops."""
@@ -197,6 +199,7 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
             tasks.create_task(_pulse(house).run(), name="pulse"),
             tasks.create_task(_housekeeping(house, refuser), name="housekeeping"),
             *books.start(tasks),
+            *start_retention(house, books.alarms, tasks),
         ]
         house.machine.tcp = tcp_address(listeners)
         _ready(house, listeners)
@@ -267,6 +270,8 @@ def _desk(house: House, relay: Relay, books: Bookkeeping) -> Desk:
         prices=house.compiler.catalogue_prices,
         tokens=house.tokens,
         recompute=house.ledger.reader.recompute_spend,
+        pruner=house.ledger,
+        keep_s=house.settings.record.keep_s,
         affairs=books.affairs,
         try_key=books.try_key,
         key_changed=books.key_changed,

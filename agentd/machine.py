@@ -71,6 +71,7 @@ class Machine:
                 "pending": counters.pending,
                 "commits": counters.commits,
                 "recovered": counters.recovered,
+                "mended": counters.mended,
             },
             ledger=house.ledger.health(),
             signing=house.signer is not None,

@@ -5,6 +5,7 @@ the same layout under the XDG directories, with agent and operator under one uid
 The policy is not here: it is reloaded, these are read once.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from agentd.core.accounting.retention import DAY_S, FLOOR_S
 from agentd.core.types.errors import AgentdError
 
 SYSTEM_RUN = Path("/run/agentd")
@@ -20,6 +22,13 @@ SYSTEM_CONFIG = Path("/etc/agentd")
 AGENTS_GROUP = "agentd-agents"
 OPERATORS_GROUP = "agentd-operators"
 SHIPPED_POLICY = Path(__file__).resolve().parent.parent / "etc" / "policy.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """`record:` of the settings: `keep` is how long lines are kept, in seconds; None: for ever."""
+
+    keep_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,7 @@ class Settings:
     tcp: str | None = None  # "127.0.0.1:8710": the agents' door over TCP; None opens none
     finish_s: float = 20.0  # streams in flight may end by themselves
     cut_s: float = 5.0  # then they are cut, and their lines closed
+    record: Keeping = Keeping()  # how long the record is kept
     new_ledger: str | None = None  # the reason for beginning a new chain beside a lost one
 
     @property
@@ -125,6 +135,8 @@ def _typed(name: str, value: object) -> object:
     try:
         if name in ("finish_s", "cut_s"):
             return float(str(value))
+        if name == "record":
+            return _keeping(value)
         if name == "simulate" and isinstance(value, bool):
             return value
         if isinstance(value, str):
@@ -134,3 +146,19 @@ def _typed(name: str, value: object) -> object:
     raise SettingsRefused(
         "settings.type", f"setting {name} cannot be {value!r}", "docs/architecture.md lists what each takes."
     )
+
+
+def _keeping(value: object) -> Keeping:
+    """`{keep: 90d}` (d or w), or `{keep: forever}`. Raises `ValueError`, and `SettingsRefused` for less than budgets need."""
+    if not isinstance(value, dict) or set(value) != {"keep"}:
+        raise ValueError(value)
+    if value["keep"] == "forever":
+        return Keeping()
+    found = re.fullmatch(r"([0-9]{1,5})([dw])", str(value["keep"]))
+    if found is None:
+        raise ValueError(value)
+    keep_s = int(found[1]) * (7 * DAY_S if found[2] == "w" else DAY_S)
+    if keep_s < FLOOR_S:
+        message = f"setting record.keep cannot be {value['keep']}: budgets and quotas look back {FLOOR_S // DAY_S} days"
+        raise SettingsRefused("settings.range", message, f"record: {{keep: {FLOOR_S // DAY_S}d}} or longer, or forever.")
+    return Keeping(keep_s)

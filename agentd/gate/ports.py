@@ -166,6 +166,15 @@ class RecordReader(Protocol):
     async def anchor(self) -> dict[str, Any] | None:
         """The head as it is kept outside the database: seq, digest."""
 
+    async def extent(self) -> dict[str, Any]:
+        """How long the record is: first, since, last, bytes, pruned, pruning; see `edge.ledger.reader`."""
+
+    async def newest_prune(self) -> tuple[int, bytes, str] | None:
+        """The newest line that says what was pruned: seq, canonical bytes, digest; None: nothing ever was."""
+
+    async def policy_flaws(self) -> list[dict[str, str]]:
+        """Policy versions that are not kept as they were in force: digest, flaw ("altered", "missing")."""
+
     async def spend(self, by: str, since_hour: int) -> list[dict[str, Any]]:
         """Sums by class, tier, model, agent or day since an hour (hours since 1970): calls, tokens, reserved, cost."""
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from agentd.core.types.callers import Peer
 from agentd.core.types.errors import AgentdError
+from agentd.core.types.records import Line
 from agentd.core.types.verdicts import Answer
 from agentd.gate.ports import LineQuery
 
@@ -48,6 +49,29 @@ class HaltAsk:
     scope: str
     name: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PruneAsk:
+    """Which old lines of the record are to go: those of before a time, as far as a checkpoint follows them. Of the newest
+    `keep_lines` none goes. `to` cuts exactly there, as a plan said; `archive` is the SHA-256 of the export of those lines."""
+
+    before_ns: int
+    keep_lines: int = 0
+    reason: str = ""
+    to: int | None = None
+    archive: str | None = None
+    dry_run: bool = False
+
+
+class Pruner(Protocol):
+    """The record, made shorter. Both raise `OperatorRefused` for what cannot be, `RecordUnavailable`."""
+
+    async def plan_prune(self, ask: PruneAsk) -> Json:
+        """What would go; see `edge.ledger.planning`. `to` is missing where nothing would, and `because` says why."""
+
+    async def prune(self, ask: PruneAsk, line: Line) -> Json:
+        """The plan once more, and with it the line, durable; then what it names is removed in the background."""
 
 
 class OperatorFace(Protocol):
@@ -114,10 +138,15 @@ class OperatorFace(Protocol):
         """Lines as they were digested, for verification and export."""
 
     async def anchor(self) -> Json:
-        """`{anchor: {ledger, seq, digest, public}}`: what verification compares with; anchor None without one."""
+        """`{anchor: {ledger, seq, digest, public}, pruned: {seq, body, digest}}`: what verification compares with, and the newest
+        prune line with its bytes in base64; each None where there is none."""
 
     async def sums(self) -> Json:
-        """`{differs: []}`: where kept sums of spend differ from the lines. Reads the whole record, so it takes its time."""
+        """`{differs: [], policies: []}`: where kept sums of spend differ from the lines, and versions of the policy that are not
+        kept as they were. Reads the whole record, so it takes its time."""
+
+    async def prune(self, peer: Peer, ask: PruneAsk) -> Json:
+        """Write down that old lines go, then remove them in the background; a dry run only says which."""
 
     async def halt(self, peer: Peer, ask: HaltAsk) -> Json:
         """Stop it, after that was recorded; running streams are cut."""

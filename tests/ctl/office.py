@@ -236,6 +236,7 @@ class Office:
             prices=PRICES,
             tokens=self.tokens,
             recompute=ledger.reader.recompute_spend,
+            pruner=ledger,
         )
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:

@@ -21,6 +21,7 @@ from agentd.edge.api.operator_query import (
     json_body,
     line_query,
     number,
+    prune_ask,
     spend_ask,
     text_field,
     whole_field,
@@ -80,6 +81,7 @@ class _Door:
             ("GET", "/raw", self.raw),
             ("GET", "/anchor", self.anchor),
             ("GET", "/sums", self.sums),
+            ("POST", "/prune", self.prune),
             ("GET", "/halts", self.halts),
             ("POST", "/halt", self.halt),
             ("POST", "/resume", self.resume),
@@ -154,6 +156,10 @@ class _Door:
 
     async def sums(self, _request: web.Request) -> web.Response:
         return _json(await self._face.sums())
+
+    async def prune(self, request: web.Request) -> web.Response:
+        ask = prune_ask(await json_body(request), self._face.now_ns())
+        return _json(await self._face.prune(self._peer(request), ask))
 
     async def halts(self, _request: web.Request) -> web.Response:
         return _json({"halts": await self._face.halts()})

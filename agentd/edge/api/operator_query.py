@@ -7,7 +7,7 @@ from aiohttp import web
 
 from agentd.core.accounting.times import NS_PER_S
 from agentd.gate.ports import LineQuery
-from agentd.gate.ports_operator import DEFAULT_ROWS, MAX_ROWS, HaltAsk, Json, OperatorRefused, SpendAsk
+from agentd.gate.ports_operator import DEFAULT_ROWS, MAX_ROWS, HaltAsk, Json, OperatorRefused, PruneAsk, SpendAsk
 
 MAX_NUMBER = 2**63 - 1
 """The largest number that the record can hold."""
@@ -48,6 +48,21 @@ def halt_ask(body: Json) -> HaltAsk:
     """What `halt` and `resume` ask: scope name reason."""
     name = text_field(body, "name") if "name" in body else ""
     return HaltAsk(text_field(body, "scope"), name, text_field(body, "reason"))
+
+
+def prune_ask(body: Json, now_ns: int) -> PruneAsk:
+    """What `prune` asks: ago_s or since_ns (what is older goes), keep_lines, dry_run, reason, to, archive."""
+    if ("ago_s" in body) == ("since_ns" in body):
+        raise OperatorRefused("request.field", "ago_s or since_ns says which lines are old.")
+    before = now_ns - whole_field(body, "ago_s") * NS_PER_S if "ago_s" in body else whole_field(body, "since_ns")
+    return PruneAsk(
+        before_ns=max(0, before),
+        keep_lines=whole_field(body, "keep_lines") if "keep_lines" in body else 0,
+        reason=text_field(body, "reason") if "reason" in body else "",
+        to=whole_field(body, "to") if "to" in body else None,
+        archive=text_field(body, "archive") if "archive" in body else None,
+        dry_run=body.get("dry_run") is True,
+    )
 
 
 async def json_body(request: web.Request) -> Json:

@@ -66,7 +66,7 @@ def _in_order(place: Place) -> bool:
         tip = existing(place, store)
         if tip is None:
             return False
-        verifier = Verifier(anchors=[tip.link])
+        verifier = Verifier(anchors=[tip.link], cut=store.cut())
         for first in range(1, tip.link.seq + 1, PAGE_LINES):
             for row in store.rows(first, first + PAGE_LINES - 1):
                 verifier.feed(*row)

@@ -58,6 +58,7 @@ FAILURES: Mapping[str, tuple[str, str]] = {
     "record.not_open": ("An outcome was given for a call that is not open.", "This is a fault in agentd."),
     "record.not_owed": ("A settlement was given for a call whose cost is not open.", "This is a fault in agentd."),
     "record.malformed": ("A line was given without a proper time.", "This is a fault in agentd."),
+    "record.pruning": ("The record in {dir} is being pruned already.", "Try again when agentctl status says that it is done."),
     "record.internal": ("The writer of the record failed unexpectedly.", f"See the log; {_RESUMES}"),
 }  # fmt: skip
 """Code -> (what happened, what to do next)."""

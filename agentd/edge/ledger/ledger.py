@@ -11,10 +11,11 @@ lingers `LINGER_S` at most; a reading, a stop and a full queue do not wait so lo
 import asyncio
 import hashlib
 import logging
+import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,12 +27,15 @@ from agentd.core.types.errors import AgentdError, RecordUnavailable
 from agentd.core.types.receipts import Ending, Receipt
 from agentd.core.types.records import Kind, Line
 from agentd.edge.ledger.closing import outcome_for
-from agentd.edge.ledger.failures import unavailable
+from agentd.edge.ledger.failures import from_error, unavailable
+from agentd.edge.ledger.files import Place
 from agentd.edge.ledger.opening import Opened, open_record
+from agentd.edge.ledger.planning import Plan, Planner
 from agentd.edge.ledger.reader import Reader
 from agentd.edge.ledger.staging import Row, Signer
-from agentd.edge.ledger.writer import Job, KeepPolicy, Settled, Setup, Waiting, Writer
+from agentd.edge.ledger.writer import Job, KeepPolicy, Settled, Setup, Shorten, Waiting, Writer
 from agentd.gate.ports import Clock
+from agentd.gate.ports_operator import OperatorRefused, PruneAsk
 
 MAX_WAITING = 4_096
 """Lines in the queue: seconds of work for a slow disk. Beyond that, waiting only makes everybody late."""
@@ -74,6 +78,7 @@ class Counters:
     last_commit_us: int
     recovered: int
     open: int
+    mended: int  # sums of spend that were not those of the lines at the start
 
 
 class Ledger:
@@ -96,7 +101,9 @@ class Ledger:
         self._closed = False
         self._listeners: dict[int, Listener] = {}
         self._next_listener = 0
-        self._recovered = 0
+        self._recovered = self._mended = 0
+        self._pruning = asyncio.Lock()
+        self._planner = Planner(Place(directory).database, signer)
         self.reader = Reader(directory, self.on_append, self.flushed, signer.public_hex if signer else None)
         setup = Setup(clock, signer, self._open_record, self._tell, self._tell_started, self.reader.forget)
         self._writer = Writer(setup)
@@ -111,7 +118,8 @@ class Ledger:
         ledger = cls(state_dir, clock, signer)
         ledger._writer.start()
         try:
-            ledger._recovered = (await ledger._started).recovered
+            opened = await ledger._started
+            ledger._recovered, ledger._mended = opened.recovered, opened.mended
         except BaseException:  # also when cancelled: the thread must not keep the lock
             ledger._writer.stop()
             raise
@@ -130,7 +138,13 @@ class Ledger:
         """Numbers for the status."""
         tip, writer = self._writer.tip, self._writer
         return Counters(
-            tip.link.seq, self._pending, writer.commits, writer.last_commit_us, self._recovered, len(tip.open)
+            tip.link.seq,
+            self._pending,
+            writer.commits,
+            writer.last_commit_us,
+            self._recovered,
+            len(tip.open),
+            self._mended,
         )
 
     @property
@@ -165,6 +179,36 @@ class Ledger:
         self._queued(KeepPolicy(digest, text, future))
         await future
 
+    async def plan_prune(self, ask: PruneAsk) -> dict[str, Any]:
+        """See `gate.ports_operator.Pruner`."""
+        async with self._pruning:
+            return (await self._plan(ask)).view()
+
+    async def prune(self, ask: PruneAsk, line: Line) -> dict[str, Any]:
+        """See `gate.ports_operator.Pruner`. The plan is made anew: what was shown before may be old."""
+        async with self._pruning:
+            plan = await self._plan(ask)
+            if plan.place is None:
+                return plan.view()
+            if ask.archive is not None and ask.archive != plan.place.digest:
+                hint = f"Export lines {plan.first} to {plan.place.to} again; nothing was removed."
+                raise OperatorRefused("prune.archive", "The archive does not hold the lines that would go.", hint)
+            detail = {**(line.detail or {}), **plan.detail(), "archive": ask.archive}
+            future: asyncio.Future[Receipt] = self._loop.create_future()
+            self._queued(Shorten(replace(line, detail=detail), plan.first, future))
+            receipt = await future
+            return {**plan.view(), "line": receipt.seq}
+
+    async def _plan(self, ask: PruneAsk) -> Plan:
+        """Made in a thread: it reads for as long as the record is old."""
+        if self._writer.removal is not None:
+            raise unavailable("record.pruning", self._directory)
+        await self.flushed()
+        try:
+            return await asyncio.to_thread(self._planner.plan, ask, self._clock.wall_ns(), self._clock.mono_ns)
+        except (sqlite3.Error, OSError) as error:
+            raise from_error(error, self._directory) from error
+
     def health(self) -> tuple[str, str]:
         """(`ok` or the failure's code, a sentence with the next step)."""
         if not self._writer.alive and not self._closed:
@@ -193,6 +237,7 @@ class Ledger:
         if self._closed:
             return
         self._closed = True
+        self._planner.stop()
         self._send(())
         self._writer.stop()
         await self.reader.close()  # first, so that the writer's is the last connection and can tidy up

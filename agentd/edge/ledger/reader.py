@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import msgspec
 from sqlite_utils import Database
 
+from agentd.core.accounting.pruned import Cut, cut_of
 from agentd.core.accounting.times import rfc3339
 from agentd.core.types.records import Kind
-from agentd.edge.ledger import schema
+from agentd.edge.ledger import schema, sums
 from agentd.edge.ledger.anchor import read_anchor
 from agentd.edge.ledger.failures import from_error, unavailable
 from agentd.edge.ledger.files import Identity, Place, identity
@@ -52,17 +53,6 @@ _SUMS = (
     "SUM(prompt_tokens + completion_tokens) AS tokens, "
     "SUM(reserved_nusd) AS reserved_nusd, SUM(cost_nusd) AS cost_nusd"
 )
-
-_SPEND_COLUMNS = (
-    "calls",
-    "prompt_tokens",
-    "completion_tokens",
-    "cached_tokens",
-    "cache_write_tokens",
-    "reserved_nusd",
-    "cost_nusd",
-)
-_ACCOUNT_COLUMNS = ("hour", "agent", "class", "tier", "session", "model")
 
 T = TypeVar("T")
 
@@ -171,12 +161,45 @@ class Reader:
         lines = await self.lines(LineQuery(kinds=(Kind.POLICY,), limit=MAX_LINES))
         return [_version(line) for line in reversed(lines)]
 
+    async def extent(self) -> dict[str, Any]:
+        """How long the record is: `first` (the oldest line behind the cut) and its time `since`, `last`, `bytes` on disk;
+        `pruned` is what the newest prune line says (to, line, at, uid, reason), or None, and `pruning` whether lines are still
+        being removed."""
+
+        def look(tables: Database) -> dict[str, Any]:
+            row = tables.execute(schema.SELECT_PRUNED).fetchone()
+            cut = cut_of(*row) if row else None
+            oldest = "SELECT seq, at FROM lines WHERE seq > ? ORDER BY seq LIMIT 1"
+            first = tables.execute(oldest, [cut.to if cut else 0]).fetchone() or (None, None)
+            pruning = tables.execute("SELECT 1 FROM meta WHERE name = ?", [schema.PRUNING]).fetchone()
+            last = tables.execute("SELECT MAX(seq) FROM lines").fetchone()[0]
+            return {
+                "first": first[0],
+                "since": first[1],
+                "last": last,
+                "pruned": _told(cut),
+                "pruning": pruning is not None,
+            }
+
+        return await self._ask(look) | {"bytes": await self._run(self._bytes)}
+
+    async def newest_prune(self) -> tuple[int, bytes, str] | None:
+        """The newest prune line (seq, canonical bytes, digest), or None."""
+        row: tuple[int, bytes, str] | None = await self._ask(
+            lambda tables: tables.execute(schema.SELECT_PRUNED).fetchone()
+        )
+        return row
+
+    async def policy_flaws(self) -> list[dict[str, str]]:
+        """Versions of the policy that are not kept as they were in force: `digest` and `flaw`, "altered" or "missing"."""
+        return await self._ask(_policy_flaws)
+
     async def recompute_spend(self) -> list[dict[str, Any]]:
         """Where the sums differ from what the lines add up to: [] is good. Reads the whole record; for verification.
 
         Each difference names the account, the column, the sum that is kept and the sum of the lines.
         """
-        return await self._ask(_differences)
+        return await self._ask(lambda tables: sums.differences(tables.conn))
 
     def on_append(self, listener: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
         """Hear each durable line, on the event loop; the answer unsubscribes."""
@@ -194,6 +217,10 @@ class Reader:
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown)
         self.forget()
+
+    def _bytes(self) -> int:
+        files = (self._place.database, self._place.wal)
+        return sum(path.stat().st_size for path in files if path.exists())
 
     async def _lines(self, where: str, arguments: list[object], newest: int = 1) -> list[dict[str, Any]]:
         def select(tables: Database) -> list[dict[str, Any]]:
@@ -271,6 +298,26 @@ class Reader:
         return record | {"digest": row["digest"]}
 
 
+def _told(cut: Cut | None) -> dict[str, Any] | None:
+    """A cut, for people."""
+    return (
+        None
+        if cut is None
+        else {"to": cut.to, "line": cut.seq, "at": cut.at, "uid": cut.uid, "reason": cut.reason, "kept": len(cut.kept)}
+    )
+
+
+def _policy_flaws(tables: Database) -> list[dict[str, str]]:
+    """Kept texts against their digests, and the versions that were in force against the kept ones."""
+    flaws, kept = [], set()
+    for row in tables.query("SELECT digest, text FROM policies"):
+        kept.add(row["digest"])
+        if hashlib.sha256(str(row["text"]).encode("utf-8", "surrogatepass")).hexdigest() != row["digest"]:
+            flaws.append({"digest": str(row["digest"]), "flaw": "altered"})
+    named = {str(row["policy"]) for row in tables.query(schema.SELECT_IN_FORCE)}
+    return flaws + [{"digest": digest, "flaw": "missing"} for digest in sorted(named - kept)]
+
+
 def _conditions(query: LineQuery) -> tuple[str, list[object]]:
     """WHERE and its arguments. Only the most telling filter may use its index (`+` keeps the planner from the others)."""
     wanted: list[tuple[str, object]] = [
@@ -311,21 +358,3 @@ def _version(line: dict[str, Any]) -> dict[str, Any]:
         "diff": None,
     }
     return known | (line["detail"] or {})
-
-
-def _differences(tables: Database) -> list[dict[str, Any]]:
-    """Kept sums against the lines' own, read in one transaction so that no commit comes in between."""
-    with tables.atomic():
-        kept = {_account(row): row for row in tables.query("SELECT * FROM spend")}
-        summed = {_account(row): row for row in tables.query(schema.RECOMPUTED_SPEND)}
-    nothing = dict.fromkeys(_SPEND_COLUMNS, 0)
-    return [
-        {"account": dict(zip(_ACCOUNT_COLUMNS, account, strict=True)), "column": column, "kept": old, "lines": new}
-        for account in sorted(kept.keys() | summed.keys())
-        for column in _SPEND_COLUMNS
-        if (old := kept.get(account, nothing)[column]) != (new := summed.get(account, nothing)[column])
-    ]
-
-
-def _account(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _ACCOUNT_COLUMNS)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from agentd.core.accounting.canonical import Uncanonical, canonical, record_of, visible
 from agentd.core.accounting.chain import Link, checkpoint_message, digest_of
+from agentd.core.accounting.pruned import Cut, cut_of
 from agentd.core.accounting.times import from_rfc3339
 from agentd.core.types.errors import RecordUnavailable
 from agentd.core.types.records import Kind, Line
@@ -114,6 +115,7 @@ class Staged:
     policies: list[tuple[str, str, str]] = field(default_factory=list)
     settled_calls: list[int] = field(default_factory=list)
     owed: Callable[[int], OwedCall | None] = lambda _seq: None
+    cut: Cut | None = None
 
     def add(self, line: Line) -> Row:
         """Take a line in. Raises `RecordUnavailable` and leaves everything as it was when the line cannot be one."""
@@ -134,6 +136,17 @@ class Staged:
             self._pay(line, line.opens, owed)
         elif line.kind is Kind.DECISION and line.verdict == "allow":
             self._reserve(row.seq, line, hour)
+        return row
+
+    def shorten(self, line: Line, seal: Callable[[Tip], Line]) -> Row:
+        """Take in a prune line, and at once the checkpoint that vouches for it. Raises `RecordUnavailable` for one that makes no
+        sense, or would take a call with it that is open."""
+        row = self.add(line)
+        cut = cut_of(row.seq, row.body, row.digest)
+        if cut is None or any(seq <= cut.to and seq not in cut.kept for seq in self.tip.open):
+            raise RecordUnavailable("record.unwritable", "The prune line makes no sense.", "This is a fault in agentd.")
+        self.add(seal(self.tip))
+        self.cut = cut
         return row
 
     def settled(self) -> Tip:
@@ -205,9 +218,11 @@ def genesis(ledger: str, at: str, signer: Signer | None, previous: dict[str, obj
     return Line(kind=Kind.GENESIS, at=at, detail=detail)
 
 
-def checkpoint(tip: Tip, at: str, signer: Signer | None) -> Line:
-    """A line that seals all before it, signed if there is a key."""
+def checkpoint(tip: Tip, at: str, signer: Signer | None, sums: Mapping[str, object] | None = None) -> Line:
+    """A line that seals all before it, signed if there is a key. `sums`: the digest of the sums of spend, at the end of a run."""
     detail: dict[str, object] = {"ledger": tip.ledger, "lines": tip.unsealed, "public": None, "signature": None}
+    if sums is not None:
+        detail["sums"] = dict(sums)
     if signer is None:
         detail["unsigned"] = "no signing key: the keyring is not available"
     else:

@@ -11,14 +11,19 @@ end of the chain from what is really there.
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from agentd.core.accounting.chain import ORIGIN, Link
+from agentd.core.accounting.pruned import Cut, cut_of
 from agentd.core.types.records import Line
-from agentd.edge.ledger import schema
+from agentd.edge.ledger import pruning, schema, sums
 from agentd.edge.ledger.failures import from_error, unavailable
 from agentd.edge.ledger.files import Identity, Place, create, identity
+from agentd.edge.ledger.pruning import Removal
 from agentd.edge.ledger.staging import COUNTED, Account, OpenCall, OwedCall, Staged, Tip, account_of
+
+Json = dict[str, Any]
 
 BUSY_MS = 2_000
 """How long a foreign lock is waited for. Callers wait as long, so it is short; our own readers never lock a WAL out."""
@@ -27,6 +32,7 @@ WAL_BYTES_KEPT = 1 << 24
 """16 MiB: to this size the write-ahead log is cut back after a long reader had let it grow."""
 
 _PRAGMAS = (
+    "PRAGMA auto_vacuum = INCREMENTAL",  # of a new file alone, so before anything is written
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}",
@@ -44,6 +50,7 @@ class Store:
         self._database: Identity | None = None
         self._wal: Identity | None = None
         self._filed = 0
+        self._version: int | None = None  # of the file's content, as others have changed it
 
     @property
     def is_open(self) -> bool:
@@ -102,6 +109,45 @@ class Store:
             query = "SELECT seq, CAST(body AS BLOB), digest FROM lines WHERE seq BETWEEN ? AND ? ORDER BY seq"
             return self._opened().execute(query, (first, last)).fetchall()
 
+    def cut(self) -> Cut | None:
+        """What the newest prune line says."""
+        with self._sorted():
+            row = self._opened().execute(schema.SELECT_PRUNED).fetchone()
+        return cut_of(*row) if row else None
+
+    def under_way(self) -> Removal | None:
+        """The removal of lines that the last run did not finish."""
+        with self._sorted():
+            return pruning.under_way(self._opened())
+
+    def remove(self, removal: Removal, held: Mapping[str, int]) -> bool:
+        """A step of a removal: some milliseconds. False when it is over."""
+        with self._sorted():
+            self._still_there()
+            return pruning.step(self._opened(), removal, held)
+
+    def sums(self, since_hour: int, *, alone: bool = False) -> str | None:
+        """The digest of the sums from an hour on. `alone`: None if anybody else has written to the file since it was opened."""
+        with self._sorted():
+            connection = self._opened()
+            if alone and connection.execute("PRAGMA data_version").fetchone()[0] != self._version:
+                return None
+            return sums.digest_since(connection, since_hour)
+
+    def misadded(self, since_hour: int) -> list[Json]:
+        """Where the sums from an hour on are not those of the lines. Reads the lines of all that time."""
+        with self._sorted():
+            return sums.differences(self._opened(), since_hour)
+
+    def add_again(self, staged: Staged, since_hour: int) -> None:
+        """Write the lines of a transaction, and in it the sums from an hour on anew from the lines."""
+        with self._sorted():
+            connection = self._opened()
+            connection.execute("BEGIN IMMEDIATE")
+            self._insert(connection, staged)
+            sums.add_again(connection, since_hour)
+            connection.execute("COMMIT")
+
     def close(self, *, truncate: bool = False) -> None:
         """Give up the connection; `truncate` first moves the write-ahead log into the database."""
         connection, self._connection = self._connection, None
@@ -140,6 +186,8 @@ class Store:
         schema.upgrade(connection, version)
         connection.execute("SELECT COUNT(*) FROM sqlite_schema").fetchall()  # opens the write-ahead log
         self._wal = identity(self._place.wal)
+        seen = int(connection.execute("PRAGMA data_version").fetchone()[0])
+        self._version = seen if self._version is None else -1  # opened again: nobody knows what happened in between
         return connection
 
     def _opened(self) -> sqlite3.Connection:
@@ -176,6 +224,8 @@ class Store:
         connection.executemany(schema.DELETE_OPEN, ((seq,) for seq in staged.closed))
         connection.executemany(schema.ADD_SPEND, ((*account.key(), *delta) for account, delta in staged.deltas.items()))
         connection.executemany(schema.KEEP_POLICY, staged.policies)
+        if staged.cut is not None:
+            pruning.mark(connection, staged.cut)
         last = staged.tip.link.seq
         if last - self._filed >= schema.FILED_LINES:
             connection.execute(schema.FILE_LINES)

@@ -8,6 +8,9 @@ The tip in memory moves only after COMMIT, and everyone waiting is told only the
 refused, the connection is given up, and each later attempt (a line, or a probe every second) opens the file anew and
 looks: does it still hold the head that was acknowledged? Then service resumes by itself. If a failed commit went through after
 all, its calls were refused and never made: they are closed at no cost.
+
+Old lines that a prune line names are removed by the same thread, between batches: a step is some milliseconds, and under load
+there is one for several batches, so a call waits for one step at most.
 """
 
 import asyncio
@@ -25,7 +28,9 @@ from agentd.core.types.records import Line
 from agentd.edge.ledger.closing import closing
 from agentd.edge.ledger.failures import again, from_error, unavailable
 from agentd.edge.ledger.opening import Opened, reopen
+from agentd.edge.ledger.pruning import Removal, removal_of
 from agentd.edge.ledger.staging import Row, Signer, Staged, Tip, checkpoint
+from agentd.edge.ledger.sums import first_hour
 from agentd.gate.ports import Clock
 
 MAX_BATCH = 512
@@ -39,6 +44,12 @@ CHECKPOINT_S = 60
 
 PROBE_S = 1.0
 """How often a broken record is looked at again when nobody asks."""
+
+STEP_PAUSE_S = 0.01
+"""Between two steps of a removal while nothing else is to be written."""
+
+STEP_BATCHES = 4
+"""Under load a step comes after so many batches: it slows the record down by a quarter or so, for a while."""
 
 _NS_PER_S = 10**9
 
@@ -62,14 +73,23 @@ class KeepPolicy:
     future: "asyncio.Future[None]"
 
 
-Job = Waiting | KeepPolicy
+@dataclass(frozen=True, slots=True)
+class Shorten:
+    """A prune line, planned for a record that is whole from line `first` on, and who waits for its receipt."""
+
+    line: Line
+    first: int
+    future: "asyncio.Future[Receipt]"
+
+
+Job = Waiting | KeepPolicy | Shorten
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What became of a batch: told to the loop in one call. `rows` are the durable lines, in order."""
 
-    receipts: list[tuple[Waiting, Receipt]] = field(default_factory=list)
+    receipts: list[tuple[Waiting | Shorten, Receipt]] = field(default_factory=list)
     kept: list[KeepPolicy] = field(default_factory=list)
     refused: list[tuple[Job, AgentdError]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
@@ -103,6 +123,14 @@ class Writer:
         self._opened: Opened
         self._tip: Tip
         self._sealed_ns = setup.clock.mono_ns()
+        self._removal: Removal | None = None
+        self._batches = 0
+        self._held: dict[str, int] = {}  # policy versions kept in this run, and the last line at that time
+
+    @property
+    def removal(self) -> Removal | None:
+        """The removal of old lines that is under way."""
+        return self._removal
 
     @property
     def alive(self) -> bool:
@@ -136,11 +164,11 @@ class Writer:
         except (AgentdError, OSError, sqlite3.Error) as error:
             self._setup.started(error if isinstance(error, AgentdError) else RecordUnavailable("record.io", str(error)))
             return
-        self._tip = self._opened.tip
+        self._tip, self._removal = self._opened.tip, self._opened.removal
         self._setup.started(self._opened)
         while self._turn():
             pass
-        self._seal()
+        self._seal(last=True)
         self._opened.close()
 
     def _turn(self) -> bool:
@@ -153,13 +181,28 @@ class Writer:
             self._probe()
         if going and self._due():
             self._seal()
+        if going and self._removal is not None and self.failure is None:
+            self._remove(self._removal, idle=not batch)
         return going
+
+    def _remove(self, removal: Removal, *, idle: bool) -> None:
+        """A step of a removal, if one is due. One that fails leaves nothing, and is begun again when the record is well."""
+        self._batches += 1
+        if not idle and self._batches < STEP_BATCHES:
+            return
+        self._batches = 0
+        try:
+            if not self._opened.store.remove(removal, self._held):
+                self._removal = None
+                log.info("lines up to %d are removed, as line %d says", removal.cut.to, removal.cut.seq)
+        except Exception as error:  # noqa: BLE001 - as in _guarded: it must not end the thread
+            self._fail(error)
 
     def _next(self) -> tuple[list[Job], bool]:
         """What is waiting now, about a batch; an empty list after a quiet interval."""
         batch: list[Job] = []
         try:
-            jobs = self._queue.get(timeout=PROBE_S)
+            jobs = self._queue.get(timeout=PROBE_S if self._removal is None or self.failure else STEP_PAUSE_S)
             while jobs is not None:
                 batch += jobs
                 if len(batch) >= MAX_BATCH:
@@ -180,8 +223,12 @@ class Writer:
         self._mend()
         staged, settled = self._stage(batch)
         if staged.rows or staged.policies:
-            self._commit(staged)
+            self._commit(staged, sync=staged.cut is not None)
             settled.rows.extend(staged.rows)
+        if staged.cut is not None:
+            self._removal = next(
+                filter(None, (removal_of((row.seq, row.body, row.digest)) for row in staged.rows)), None
+            )
         self._healed()
         return settled
 
@@ -191,16 +238,25 @@ class Writer:
         for job in batch:
             try:
                 if isinstance(job, KeepPolicy):
+                    self._held[job.digest] = self._tip.link.seq
                     staged.policies.append((job.digest, job.text, rfc3339(self._setup.clock.wall_ns())))
                     settled.kept.append(job)
                 elif job.future.cancelled():
                     settled.refused.append((job, unavailable("record.closed", self._opened.place.directory)))
                 else:
-                    row = staged.add(job.line)
+                    row = staged.add(job.line) if isinstance(job, Waiting) else self._shorten(staged, job)
                     settled.receipts.append((job, Receipt(row.seq, row.digest)))
             except AgentdError as error:
                 settled.refused.append((job, error))
         return staged, settled
+
+    def _shorten(self, staged: Staged, job: Shorten) -> Row:
+        """A prune line and its checkpoint. Raises `RecordUnavailable` when the record is not the one that was planned for."""
+        cut = self._opened.store.cut()
+        if self._removal is not None or staged.cut is not None or job.first != (cut.to + 1 if cut else 1):
+            raise unavailable("record.pruning", self._opened.place.directory)
+        at = rfc3339(self._setup.clock.wall_ns())
+        return staged.shorten(job.line, lambda tip: checkpoint(tip, at, self._setup.signer))
 
     def _commit(self, staged: Staged, *, sync: bool = False) -> None:
         """Anchor proven, transaction durable, tip moved, anchor rewritten: in this order."""
@@ -268,14 +324,21 @@ class Writer:
         waited = self._setup.clock.mono_ns() - self._sealed_ns
         return self._tip.unsealed >= CHECKPOINT_LINES or waited >= CHECKPOINT_S * _NS_PER_S
 
-    def _seal(self) -> None:
+    def _sums(self) -> dict[str, object] | None:
+        """The digest of the sums of spend, for the next start to know them by; None when others have written to them."""
+        since = first_hour(self._setup.clock.wall_ns())
+        digest = self._opened.store.sums(since, alone=True)
+        return None if digest is None else {"since": since, "digest": digest}
+
+    def _seal(self, *, last: bool = False) -> None:
         """Write a checkpoint, sync the anchor, and note both in the journal, which is outside the database too."""
         if self._tip.unsealed == 0:
             return
         try:
             self._mend()
             staged = Staged(self._tip)
-            staged.add(checkpoint(self._tip, rfc3339(self._setup.clock.wall_ns()), self._setup.signer))
+            at, sums = rfc3339(self._setup.clock.wall_ns()), self._sums() if last else None
+            staged.add(checkpoint(self._tip, at, self._setup.signer, sums))
             self._commit(staged, sync=True)
             self._setup.tell(Settled(rows=staged.rows))
         except Exception as error:  # noqa: BLE001 - as in _guarded: the lines are durable without their seal

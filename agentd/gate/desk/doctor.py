@@ -15,6 +15,7 @@ from agentd.core.types.money import format_usd
 from agentd.gate.books.affairs import Affairs, nothing_known
 from agentd.gate.desk.cures import policy_cure, policy_file
 from agentd.gate.desk.vitals import SocketVitals, UpstreamVitals, Vitals
+from agentd.gate.ports_operator import Json
 from agentd.gate.tokens import Misuse
 
 State = Literal["ok", "warn", "bad"]
@@ -64,6 +65,7 @@ class Patient:
     last_line_at: str | None  # RFC 3339 of the newest line
     misuse: Misuse | None = None  # valid tokens in wrong hands
     affairs: Affairs = field(default_factory=nothing_known)
+    record: Json | None = None  # how long the record is; None: not known
 
 
 def examine(patient: Patient) -> tuple[Check, ...]:
@@ -92,6 +94,20 @@ def disk(patient: Patient) -> Iterator[Check]:
         return
     state = "bad" if free < DISK_BAD else "warn" if free < DISK_WARN else "ok"
     yield Check("disk", state, room, "" if state == "ok" else cure)
+
+
+def age(patient: Patient) -> Iterator[Check]:
+    """How old is the record, what does it weigh, and is it what it was?"""
+    mended, found = patient.vitals.get("counters", {}).get("mended", 0), patient.record
+    if mended:
+        says = f"{mended} sums of spend were not those of the record's lines at the start; they were added up again"
+        yield Check("sums", "warn", says, "somebody wrote to the database: agentctl audit verify")
+    if found is None or found.get("since") is None:
+        return
+    days = (patient.now_ns - from_rfc3339(found["since"])) // NS_PER_DAY
+    kept = "for ever" if found["keep_s"] is None else f"for {found['keep_s'] // 86_400} days"
+    says = f"the record goes back {days} days and has {found['bytes'] // 2**20:,} MiB; lines are kept {kept}"
+    yield Check("retention", "ok", says + ("; old lines are being removed" if found["pruning"] else ""))
 
 
 def policy(patient: Patient) -> Iterator[Check]:
@@ -318,6 +334,7 @@ def lag(patient: Patient) -> Iterator[Check]:
 QUESTIONS = (
     ledger,
     disk,
+    age,
     policy,
     review,
     expiry,

@@ -24,10 +24,11 @@ from agentd.gate.desk import doctor, names, views
 from agentd.gate.desk.cures import fault_view
 from agentd.gate.desk.follow import Follow
 from agentd.gate.desk.keys import KeyDesk
+from agentd.gate.desk.record import RecordDesk
 from agentd.gate.desk.rooms import Desk
 from agentd.gate.desk.tokens import TokenDesk
 from agentd.gate.ports import LineQuery
-from agentd.gate.ports_operator import HaltAsk, Json, OperatorRefused, SpendAsk
+from agentd.gate.ports_operator import HaltAsk, Json, OperatorRefused, PruneAsk, SpendAsk
 
 SPEND_BY = ("class", "tier", "model", "agent", "day")
 """What spend can be added up by."""
@@ -46,6 +47,7 @@ class OperatorDesk:
         self._desk = desk
         self._keys = KeyDesk(desk)
         self._tokens = TokenDesk(desk)
+        self._record = RecordDesk(desk)
 
     def now_ns(self) -> int:
         """See `OperatorFace`."""
@@ -83,6 +85,7 @@ class OperatorDesk:
             "token_misuse": self._tokens.misuse(),
             "budgets": desk.used(),
             "today": await self._today(now),
+            "record": await self._record.extent(),
         }
 
     async def _today(self, now_ns: int) -> Json | None:
@@ -125,7 +128,7 @@ class OperatorDesk:
         reader = self._desk.reader
         line = await reader.line(seq)
         if line is None:
-            raise OperatorRefused("line.none", f"The record has no line {seq}.", "agentctl logs", Answer.NOT_FOUND)
+            raise await self._record.missing(seq)
         if line["kind"] in (Kind.OUTCOME, Kind.SETTLEMENT) and line.get("opens"):
             return await self.explain(int(line["opens"]))
         outcome = await self._outcome(seq)
@@ -287,11 +290,15 @@ class OperatorDesk:
 
     async def anchor(self) -> Json:
         """See `OperatorFace`."""
-        return {"anchor": await self._desk.reader.anchor()}
+        return {"anchor": await self._desk.reader.anchor(), "pruned": await self._record.pruned()}
 
     async def sums(self) -> Json:
         """See `OperatorFace`."""
-        return {"differs": await self._desk.recompute()}
+        return {"differs": await self._desk.recompute(), "policies": await self._desk.reader.policy_flaws()}
+
+    async def prune(self, peer: Peer, ask: PruneAsk) -> Json:
+        """See `OperatorFace`."""
+        return await self._record.prune(peer, ask)
 
     async def halt(self, peer: Peer, ask: HaltAsk) -> Json:
         """See `OperatorFace`."""
@@ -331,6 +338,7 @@ class OperatorDesk:
             last_line_at=await self._newest_at(),
             misuse=desk.tokens.misuse,
             affairs=desk.affairs(),
+            record=await self._record.extent(),
         )
         return [asdict(check) for check in doctor.examine(patient)]
 

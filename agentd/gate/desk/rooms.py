@@ -11,7 +11,7 @@ from agentd.gate.books.affairs import Affairs, nothing_known
 from agentd.gate.desk.vitals import Vitals
 from agentd.gate.halts import Halts
 from agentd.gate.ports import Clock, Keys, Ledger, RecordReader
-from agentd.gate.ports_operator import Json
+from agentd.gate.ports_operator import Json, Pruner
 from agentd.gate.tokens import Tokens
 
 
@@ -63,6 +63,8 @@ class Desk:
     prices: Mapping[str, Price]
     tokens: Tokens
     recompute: Callable[[], Awaitable[list[Json]]]  # where sums of spend differ from the lines: [] is good
+    pruner: Pruner
+    keep_s: int | None = None  # how long the settings keep a line; None: for ever
     affairs: Callable[[], Affairs] = nothing_known  # with the upstreams: alarms, what is not settled
     try_key: Callable[[str, str], Awaitable[None]] = _unasked  # raises `OperatorRefused` for a value of the wrong kind
     key_changed: Callable[[], None] = _unheard

@@ -226,7 +226,7 @@ def test_a_record_that_was_touched_is_refused(tmp_path, statement, code):
 WITHOUT_WRITES = "ALTER TABLE spend DROP COLUMN cache_write_tokens"
 
 
-def test_a_record_of_the_second_format_gets_the_sums_that_it_lacks_and_no_others(tmp_path):
+def test_a_record_of_the_second_format_gets_the_sums_that_it_lacks(tmp_path):
     async def sums():
         async with Ledger.open(tmp_path, Clock()) as ledger:
             return await ledger.reader.spend("model", 0), await ledger.reader.recompute_spend()
@@ -234,10 +234,11 @@ def test_a_record_of_the_second_format_gets_the_sums_that_it_lacks_and_no_others
     run(write(tmp_path))
     before, _ = run(sums())
     assert before[0]["cache_write_tokens"] > 0
-    tamper(tmp_path, WITHOUT_WRITES, "UPDATE spend SET cached_tokens = cached_tokens + 1", "PRAGMA user_version = 2")
+    tamper(tmp_path, WITHOUT_WRITES, "PRAGMA user_version = 2")
     after, differs = run(sums())
     assert [row["cache_write_tokens"] for row in after] == [row["cache_write_tokens"] for row in before]
-    assert {row["column"] for row in differs} == {"cached_tokens"}
+    assert differs == []
+    assert [row["cached_tokens"] for row in after] == [row["cached_tokens"] for row in before]
 
 
 def test_a_record_of_the_first_format_is_brought_up_to_this_one(tmp_path):

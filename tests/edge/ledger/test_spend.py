@@ -1,5 +1,7 @@
 """The sums of money and tokens are those of the lines: in the hour of the decision, kept when the cost is unknown."""
 
+import sqlite3
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from agentd.core.types.errors import AgentdError
 from agentd.core.types.records import Kind, Line
 from agentd.edge.ledger.ledger import Ledger
 from agentd.edge.ledger.staging import Staged, Tip, genesis
-from edge.ledger.lines import HOUR, HOUR_NS, NOON, Clock, decision, outcome, run
+from edge.ledger.lines import HOUR, HOUR_NS, NOON, Clock, decision, lines_of, outcome, run, verified
 
 AT = genesis("", "2026-09-21T14:13:20.000000Z", None, None).at
 
@@ -108,21 +110,85 @@ def test_spending_by_something_unknown_is_an_error(tmp_path):
 
 
 def test_a_sum_that_was_touched_shows(tmp_path):
-    import sqlite3
-
-    run(played(tmp_path, decision(), (0, {}), decision(class_="routine")))
-    with sqlite3.connect(tmp_path / "ledger.db") as connection:
-        connection.execute("UPDATE spend SET cost_nusd = 7 WHERE class = 'implementation'")
-        connection.execute("DELETE FROM spend WHERE class = 'routine'")
-    connection.close()
-
     async def conversation():
         async with Ledger.open(tmp_path, Clock()) as ledger:
+            written(tmp_path, *TOUCHED)
             return await ledger.reader.recompute_spend()
 
+    run(played(tmp_path, decision(), (0, {}), decision(class_="routine")))
     found = run(conversation())
     assert ("cost_nusd", 7, 300) in [(row["column"], row["kept"], row["lines"]) for row in found]
     assert {row["account"]["class"] for row in found} == {"implementation", "routine"}
+
+
+TOUCHED = (
+    "UPDATE spend SET cost_nusd = 7 WHERE class = 'implementation'",
+    "DELETE FROM spend WHERE class = 'routine'",
+)
+
+
+def written(directory, *statements):
+    """As another program would."""
+    with sqlite3.connect(directory / "ledger.db") as connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+async def started(directory, clock=None):
+    """What a start restores budgets from, and what it says of the sums."""
+    async with Ledger.open(directory, clock or Clock()) as ledger:
+        alarms = [line["detail"] for line in await lines_of(ledger, "alarm") if line["code"] == "record.sums"]
+        report = await verified(ledger)
+        assert report.intact, report.findings
+        return await ledger.reader.accounts(), await ledger.reader.recompute_spend(), alarms, ledger.counters.mended
+
+
+@pytest.mark.parametrize("touch", [TOUCHED, ("DELETE FROM spend",), ("UPDATE spend SET cost_nusd = 0, reserved_nusd = 0",)])
+def test_a_start_restores_no_budget_from_sums_that_somebody_touched(tmp_path, touch):
+    run(played(tmp_path, decision(), (0, {}), decision(class_="routine")))
+    sound, *_ = run(started(tmp_path))
+    written(tmp_path, *touch)
+    accounts, differs, alarms, mended = run(started(tmp_path))
+    assert (accounts, differs) == (sound, [])
+    assert (len(alarms), mended) == (1, len(alarms[0]["sums"]))
+    assert mended > 0
+    assert run(started(tmp_path))[2:] == (alarms, 0), "told once"
+
+
+def test_nor_from_sums_that_were_touched_while_the_daemon_ran(tmp_path):
+    async def conversation():
+        async with Ledger.open(tmp_path, Clock()) as ledger:
+            await ledger.append(decision())
+            written(tmp_path, "DELETE FROM spend")
+
+    run(conversation())
+    accounts, differs, alarms, _ = run(started(tmp_path))
+    assert ([row["nusd"] for row in accounts], differs, len(alarms)) == ([1_000], [], 1)
+
+
+def test_sums_that_nobody_touched_are_known_without_the_lines(tmp_path, monkeypatch):
+    run(played(tmp_path, decision(), (0, {})))
+
+    def looked(*_):
+        raise AssertionError("the lines were added up")
+
+    monkeypatch.setattr("agentd.edge.ledger.sums.differences", looked)
+    late = Clock(NOON + 40 * 24 * HOUR_NS)
+
+    async def conversation(clock):
+        async with Ledger.open(tmp_path, clock) as ledger:
+            return ledger.counters.mended
+
+    assert [run(conversation(clock)) for clock in (Clock(), late)] == [0, 0]
+
+
+def test_sums_of_long_ago_are_left_to_verification(tmp_path):
+    run(played(tmp_path, decision(), (0, {})))
+    written(tmp_path, "UPDATE spend SET cost_nusd = 7")
+    late = Clock(NOON + 40 * 24 * HOUR_NS)
+    _, differs, alarms, mended = run(started(tmp_path, late))
+    assert (len(differs), alarms, mended) == (1, [], 0)
 
 
 STEPS = st.lists(

@@ -37,6 +37,7 @@ WELL: dict[str, Any] = {
     "clock_synced": True,
     "loop_lag_ms": 1,
 }
+RECORD = {"since": "2026-09-11T14:13:20.000000Z", "bytes": 5 * 2**20, "pruning": False, "keep_s": None}
 MISUSE = Misuse(2, "2026-09-21T14:13:20Z", "t-1", "main", 65534)
 FAULT = PolicyRefused("policy.yaml", (Fault(3, 5, "tiers", "no such tier", "use economy"),))
 
@@ -53,6 +54,7 @@ def patient(**more: Any) -> Patient:
         keyring=("ok", ""),
         halts=(),
         last_line_at="2026-09-21T14:13:20.000000Z",
+        record=dict(RECORD),
     )
     return replace(base, **more)
 
@@ -191,3 +193,17 @@ def test_the_cure_of_a_stop_names_what_to_resume() -> None:
     halts = (Halt("tier", "frontier", "dear", "now", 3), Halt("box", "", "smoke", "now", 4))
     cures = [check.cure for check in doctor.halts(patient(halts=halts))]
     assert cures == ['agentctl resume --tier frontier --reason "why"', 'agentctl resume --reason "why"']
+
+
+def test_it_says_how_old_the_record_is_and_what_it_weighs() -> None:
+    says = {check.name: check.says for check in examine(patient())}["retention"]
+    assert says == "the record goes back 10 days and has 5 MiB; lines are kept for ever"
+    keeping = {**RECORD, "keep_s": 90 * 86_400, "pruning": True}
+    says = {check.name: check.says for check in examine(patient(record=keeping))}["retention"]
+    assert says.endswith("kept for 90 days; old lines are being removed")
+    assert "retention" not in {check.name for check in examine(patient(record=None))}
+
+
+def test_sums_that_were_mended_at_the_start_are_told() -> None:
+    checks = examine(patient(vitals={"counters": {"mended": 3}}))
+    assert by_state(checks, "warn") == ["sums"]
