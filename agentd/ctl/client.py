@@ -58,9 +58,9 @@ class Client:
         """The answer to a question; `endless` waits for it as long as it takes. Raises `CtlError`."""
         return self._ask("GET", _with(route, query), None, None if endless else self._timeout_s or TIMEOUT_S)
 
-    def send(self, method: str, route: str, body: Json) -> Json:
-        """The answer to an act. Raises `CtlError`."""
-        return self._ask(method, route, body, TIMEOUT_S)
+    def send(self, method: str, route: str, body: Json, *, endless: bool = False) -> Json:
+        """The answer to an act; `endless` waits for it as long as it takes. Raises `CtlError`."""
+        return self._ask(method, route, body, None if endless else TIMEOUT_S)
 
     def stream(self, route: str, query: Mapping[str, object] | None = None, *, endless: bool = False) -> Iterator[Json]:
         """Rows as they come; `endless` waits for each as long as it takes. Raises `CtlError`, also when it breaks off."""

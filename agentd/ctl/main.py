@@ -19,7 +19,7 @@ COMMANDS = {
     "key": ("key", "Keys for upstreams, in the keyring of this box."),
     "agent": ("agent", "The agents that the policy knows, and their tokens."),
     "policy": ("policy", "Check, try, ask and read the policy."),
-    "audit": ("audit", "Verify and export the record."),
+    "audit": ("audit", "Verify, export and shorten the record."),
     "halt": ("halt", "Stop the box, an agent or a tier, now."),
     "resume": ("halt", "Let go on what was stopped."),
     "doctor": ("doctor", "Is this box well, and what would mend it?"),

@@ -1,7 +1,9 @@
 """What the operator's command does without the daemon: read a policy file, check signatures, open a record from a file."""
 
 import base64
+import contextlib
 import grp
+import hashlib
 import json
 import os
 import pwd
@@ -11,14 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from agentd.core.accounting.chain import DIGEST_SUFFIX
+from agentd.core.accounting.chain import exported as exported
 from agentd.ctl.exits import CtlError, Exit
 
 Json = dict[str, Any]
 Raw = tuple[int, bytes, str]
 """A line: number, the bytes that were digested, and the digest (hex)."""
-
-DIGEST_SUFFIX = b',"digest":"'
-"""Where the digest begins in an exported line: it is put behind the digested bytes, which so can be had back."""
 
 DIGEST_HEX = 64
 
@@ -42,6 +43,18 @@ UNREADABLE = frozenset(
 """Errors that say nothing of what stands in the file."""
 
 COPY = "Keep it as it is, and verify the newest copy or export that you have."
+
+SELECT_PRUNED = "SELECT seq, CAST(body AS BLOB), digest FROM lines WHERE kind = 'prune' ORDER BY seq DESC LIMIT 1"
+"""From the lines alone: whoever verifies a file believes none of its side tables."""
+
+SELECT_POLICIES = "SELECT digest, text FROM policies"
+
+SELECT_IN_FORCE = (
+    "SELECT DISTINCT json_extract(body, '$.policy') FROM lines WHERE kind = 'policy' AND verdict = 'allow'"
+)
+"""Versions of the policy that were in force, as the lines say."""
+
+PRUNE_MARK = b'"kind":"prune"'
 
 SELECT_LINES = "SELECT seq, CAST(body AS BLOB), digest FROM lines ORDER BY seq"
 
@@ -86,16 +99,54 @@ def from_database(path: Path) -> Iterator[Raw]:
             Exit.NOT_FOUND, f"There is no file {path}.", "The record is ledger.db in the daemon's state directory."
         )
     try:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
-        try:
+        with contextlib.closing(_opened(path)) as connection:
             for seq, body, digest in connection.execute(SELECT_LINES):
                 yield int(seq), bytes(body or b""), str(digest)
-        finally:
-            connection.close()
     except sqlite3.Error as failed:
         raise _no_record(path, failed) from None
     except (TypeError, ValueError):
         raise CtlError(Exit.FINDING, f"{path} is no record: a line of it has no number.", COPY) from None
+
+
+def pruned_in_database(path: Path) -> Raw | None:
+    """The newest prune line of a record's database file. None where there is none, or where the file is no such record: reading
+    its lines will tell."""
+    try:
+        with contextlib.closing(_opened(path)) as connection:
+            row = connection.execute(SELECT_PRUNED).fetchone()
+    except sqlite3.Error:
+        return None
+    return (int(row[0]), bytes(row[1] or b""), str(row[2])) if row else None
+
+
+def pruned_in_export(path: Path) -> Raw | None:
+    """The newest prune line of an export."""
+    found = None
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            found = _exported(line.rstrip(b"\n"), number) if PRUNE_MARK in line else found
+    return found
+
+
+def policy_flaws(path: Path) -> list[Json]:
+    """Versions of the policy in a record's database file that are not kept as they were in force: `digest` and `flaw`."""
+    try:
+        with contextlib.closing(_opened(path)) as connection:
+            kept = {str(digest): str(text) for digest, text in connection.execute(SELECT_POLICIES)}
+            named = {str(row[0]) for row in connection.execute(SELECT_IN_FORCE)}
+    except sqlite3.Error as failed:
+        raise _no_record(path, failed) from None
+    altered = (digest for digest, text in kept.items() if _sha256(text) != digest)
+    missing = ({"digest": digest, "flaw": "missing"} for digest in sorted(named - kept.keys()))
+    return [*({"digest": digest, "flaw": "altered"} for digest in sorted(altered)), *missing]
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _no_record(path: Path, failed: sqlite3.Error) -> CtlError:
@@ -130,11 +181,6 @@ def from_export(path: Path) -> Iterator[Raw]:
     except OSError as failed:
         hint = "Give a file of `agentctl audit export` that you may read."
         raise CtlError(Exit.REFUSED, f"{path} cannot be read: {failed.strerror}.", hint) from None
-
-
-def exported(body: bytes, digest: str) -> bytes:
-    """A line for export: the digested bytes with the digest as their last field. Still JSON, and the bytes are kept."""
-    return body[:-1] + DIGEST_SUFFIX + digest.encode("ascii", "replace") + b'"}'
 
 
 def _exported(line: bytes, number: int) -> Raw:

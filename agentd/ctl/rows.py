@@ -155,6 +155,14 @@ def _alarm(row: Json, detail: Json) -> str:
     return f"ALARM {row.get('code')}: {detail.get('about')}: {detail.get('message')}"
 
 
+def _prune(row: Json, detail: Json) -> str:
+    stay = len(detail.get("kept") or [])
+    return (
+        f"{detail.get('lines')} lines up to {detail.get('to')} pruned{_by(row)}, {stay} of those before stay: "
+        f"{detail.get('reason')}"
+    )
+
+
 def _genesis(_row: Json, detail: Json) -> str:
     before = detail.get("previous") or {}
     if not before:
@@ -183,5 +191,6 @@ WORDS = {
     "escalation": _escalation,
     "settlement": _settlement,
     "alarm": _alarm,
+    "prune": _prune,
 }
 """How each kind is told; any other by its name."""

@@ -74,6 +74,7 @@ def _rooms(found: Json) -> list[tuple[str, str]]:
     keys = ", ".join(found["keys"]) or "no keys"
     rows = [
         ("record", "takes lines" if code == "ok" else f"REFUSES LINES: {sentence}"),
+        *_extent(found.get("record")),
         ("signing", "checkpoints are signed" if found.get("signing") else "checkpoints are not signed"),
         ("keyring", keys if keyring["code"] == "ok" else f"{keys}; {_short(keyring)}"),
     ]
@@ -86,6 +87,19 @@ def _rooms(found: Json) -> list[tuple[str, str]]:
             when = f" at {moment(upstream['failed_at'])} UTC" if upstream.get("failed_at") else ""
             reason = upstream.get("last_error") or "no reason known"
             rows.append(("upstream", f"the last call of {upstream['name']} failed{when}: {reason}"))
+    return rows
+
+
+def _extent(record: Json | None) -> list[tuple[str, str]]:
+    """How long the record is, how long it is kept, and what was pruned."""
+    if record is None or record.get("since") is None:
+        return []
+    keep = "for ever" if record["keep_s"] is None else f"for {record['keep_s'] // 86_400} days"
+    rows = [("", f"since {moment(record['since'])} UTC, {size(record['bytes'])}; lines are kept {keep}")]
+    cut = record["pruned"]
+    if cut is not None:
+        going = ", being removed" if record["pruning"] else ""
+        rows.append(("", f"lines up to {cut['to']:,} pruned at {moment(cut['at'])} UTC (line {cut['line']}){going}"))
     return rows
 
 

@@ -1,5 +1,5 @@
-"""A record that was shortened by right verifies; whatever else is missing, replaced or put in shows, and so does a cut that nobody
-vouches for."""
+"""A record that was shortened by right verifies; whatever else is missing, replaced or put in shows, and so does a cut that
+nobody vouches for."""
 
 import json
 from dataclasses import replace
@@ -54,8 +54,7 @@ class Shortened:
 
 @st.composite
 def shortened(draw, **more):
-    made = Shortened(draw(STEPS), draw(STEPS), draw(st.sets(st.integers(1, 4))), **more)
-    return made
+    return Shortened(draw(STEPS), draw(STEPS), draw(st.sets(st.integers(1, 4))), **more)
 
 
 @given(shortened())

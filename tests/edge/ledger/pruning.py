@@ -59,7 +59,8 @@ def ask(clock: Clock, days_back: float, **more: Any) -> PruneAsk:
 
 def prune_line(clock: Clock, reason: str = "old") -> Line:
     """The line as the desk writes it, but for the plan."""
-    return Line(Kind.PRUNE, rfc3339(clock.at), caller={"uid": 7}, verdict="allow", code="operator.prune", detail={"reason": reason})
+    detail = {"reason": reason}
+    return Line(Kind.PRUNE, rfc3339(clock.at), caller={"uid": 7}, verdict="allow", code="operator.prune", detail=detail)
 
 
 async def done(ledger: Ledger) -> None:
@@ -70,7 +71,7 @@ async def done(ledger: Ledger) -> None:
 
 def checked(rows: list[Raw], trusted: str | None) -> Report:
     """As `audit verify` does it."""
-    prunes = [cut for cut in map(lambda row: cut_of(*row), rows) if cut is not None]
+    prunes = [cut for row in rows if (cut := cut_of(*row)) is not None]
     keys = None if trusted is None else frozenset({trusted})
     return verify(rows, check=signature_is_good, trusted=keys, cut=prunes[-1] if prunes else None)
 

@@ -1,4 +1,5 @@
-"""Old lines go: by a line of the record that a signature covers, with all that hangs on them, and without what is still needed."""
+"""Old lines go: by a line of the record that a signature covers, with all that hangs on them, and without what is still
+needed."""
 
 import asyncio
 import hashlib
@@ -12,7 +13,20 @@ from agentd.core.types.records import Kind
 from agentd.core.types.tokens import id_of
 from agentd.edge.ledger.ledger import Ledger
 from edge.ledger.lines import HOUR, POLICY, Clock, Key, decision, lines_of, outcome, run
-from edge.ledger.pruning import DAY_NS, START, act, ask, checked, days, done, kinds, next_day, prune_line, raws, state_size
+from edge.ledger.pruning import (
+    DAY_NS,
+    START,
+    act,
+    ask,
+    checked,
+    days,
+    done,
+    kinds,
+    next_day,
+    prune_line,
+    raws,
+    state_size,
+)
 
 KEY = Key()
 
@@ -418,4 +432,4 @@ def test_hours_of_what_is_left_are_whole(tmp_path):
     assert answer["lines"] > 0
     assert differs == []
     assert sum(row["calls"] for row in rows) in (2, 4)
-    assert HOUR > rows[0]["name"]
+    assert rows[0]["name"] < HOUR
