@@ -1,0 +1,112 @@
+"""A command under way, as the sandbox process sees it: its pipes, its clocks, what of its output goes out.
+
+Time is the monotonic clock's. A command is ended by whichever clock is first; the end is announced only when the zygote
+says that its namespace is empty, and then whatever lies in the pipes is read without waiting for their end, which a
+descriptor that went astray could put off.
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+
+from agentd.sandbox import cgroup
+from agentd.sandbox.bounds import Bounds
+from agentd.sandbox.inner import Report
+from agentd.sandbox.protocol import Exited, Output, Run, Usage
+
+READ = 64 << 10
+PIPE = 256 << 10
+"""Larger pipes, fewer wake-ups: the usual ones hold 64 KiB."""
+STREAMS = (1, 2)
+GRACE_S = 5.0
+"""A zygote that was told to end a command and does not say so for so long is lost."""
+
+
+class Running:
+    """One command from its order to its end."""
+
+    def __init__(self, run: Run, group: cgroup.Group | None) -> None:
+        self.run = run
+        self.group = group
+        self.killed_by = ""
+        self.kill_sent_at: float | None = None
+        self._bounds = Bounds(run.limits.output_bytes)
+        self._began = time.monotonic()
+        self._heard = self._began
+        self.pipes: dict[int, int] = {}
+
+    def open_pipes(self) -> tuple[int, ...]:
+        """The writable ends, for the command; ours stay in `pipes`."""
+        ends = []
+        for stream in STREAMS:
+            readable, writable = os.pipe2(os.O_CLOEXEC)
+            os.set_blocking(readable, False)
+            fcntl.fcntl(readable, fcntl.F_SETPIPE_SZ, PIPE)
+            self.pipes[readable] = stream
+            ends.append(writable)
+        return tuple(ends)
+
+    def read(self, fd: int) -> Iterator[tuple[Output, bytes]]:
+        """Read a pipe once. Gives what may go out; a pipe at its end is closed and forgotten."""
+        try:
+            data = os.read(fd, READ)
+        except BlockingIOError:
+            return
+        if not data:
+            self._close(fd)
+            return
+        self._heard = time.monotonic()
+        stream = self.pipes[fd]
+        now = self._bounds.take(stream, data)
+        if now:
+            yield Output(self.run.id, stream), now
+
+    def due(self, now: float) -> float:
+        """Seconds until a clock runs out."""
+        limits = self.run.limits
+        if self.kill_sent_at is not None:
+            return self.kill_sent_at + GRACE_S - now
+        clocks = [self._began + limits.wall_s]
+        if limits.idle_s:
+            clocks.append(self._heard + limits.idle_s)
+        return min(clocks) - now
+
+    def run_out(self, now: float) -> str:
+        """Which clock has run out; empty: none."""
+        limits = self.run.limits
+        if now >= self._began + limits.wall_s:
+            return "wall"
+        return "idle" if limits.idle_s and now >= self._heard + limits.idle_s else ""
+
+    def rest(self) -> Iterator[tuple[Output, bytes]]:
+        """What still lies in the pipes, and the ends of the streams. Closes everything."""
+        for fd, stream in list(self.pipes.items()):
+            left = PIPE  # more cannot lie there: whoever wrote is dead, or has no business here
+            while fd in self.pipes and left > 0:
+                before = len(self.pipes)
+                yield from self.read(fd)
+                left -= READ
+                if len(self.pipes) < before:
+                    break
+            self._close(fd)
+            tail = self._bounds.end(stream)
+            if tail.data:
+                yield Output(self.run.id, stream, tail.skipped), tail.data
+
+    def exited(self, report: Report | None, otherwise: str) -> Exited:
+        """The last word. `otherwise`: who ended it, where neither clock nor report knows."""
+        wall_s = time.monotonic() - self._began
+        if report is None:
+            killed_by, status, signal, usage, program, digest = self.killed_by or otherwise, -1, 9, Usage(), "", ""
+        else:
+            killed_by = self.killed_by or report.killed_by
+            status, signal, usage = report.status, report.signal, report.usage
+            program, digest = report.program, report.digest
+        if self.group is not None and not self.killed_by and self.group.out_of_memory():
+            killed_by = "memory"
+        return Exited(self.run.id, status, signal, usage, killed_by, self._bounds.truncated, wall_s, program, digest)
+
+    def _close(self, fd: int) -> None:
+        if self.pipes.pop(fd, None) is not None:
+            os.close(fd)
