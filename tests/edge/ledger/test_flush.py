@@ -14,7 +14,7 @@ COMMIT = Store.commit
 
 def test_a_reading_waits_for_the_lines_that_are_queued(tmp_path):
     async def conversation():
-        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
+        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             seen = []
             for _ in range(20):
                 opened = await ledger.append(decision())
@@ -64,7 +64,7 @@ def test_a_record_that_hangs_is_read_as_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "FLUSH_S", 0.01)
 
     async def conversation():
-        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
+        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             waiting = ledger.append(decision())
             await asyncio.sleep(0)
             before = await ledger.reader.line(2)

@@ -215,7 +215,7 @@ def test_a_caller_who_leaves_the_queue_writes_nothing(tmp_path, monkeypatch):
     held = Held(monkeypatch)
 
     async def conversation():
-        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
+        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             first = ledger.append(decision(verdict="deny"))
             await asyncio.to_thread(held.reached.wait, 30)
             second = ledger.append(decision())
@@ -235,7 +235,7 @@ def test_an_allow_whose_caller_left_while_it_was_written_is_closed_unmade(tmp_pa
     held = Held(monkeypatch)
 
     async def conversation():
-        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
+        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             closed = asyncio.Event()
             ledger.on_append(lambda record: closed.set() if record["kind"] == "outcome" else None)
             gone = ledger.append(decision())
@@ -282,7 +282,7 @@ def test_a_full_queue_refuses_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "MAX_WAITING", 3)
 
     async def conversation():
-        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
+        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             waiting = [ledger.append(decision()) for _ in range(3)]
             await asyncio.sleep(0)
             with pytest.raises(RecordUnavailable) as refused:
@@ -328,7 +328,7 @@ def test_a_disk_that_hangs_does_not_keep_agentd_from_stopping(tmp_path, monkeypa
     monkeypatch.setattr(module, "CLOSE_TIMEOUT_S", 0.01)
 
     async def conversation():
-        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
+        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             waiting = ledger.append(decision())
             await asyncio.to_thread(held.reached.wait, 30)
             await ledger.close()
@@ -360,7 +360,7 @@ def test_opening_can_be_given_up(tmp_path):
 
 def test_what_is_queued_at_closing_is_still_written(tmp_path):
     async def conversation():
-        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup() as group:
+        async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             tasks = [ledger.append(decision(verdict="deny")) for _ in range(20)]
             await asyncio.sleep(0)
             await ledger.close()
