@@ -1,268 +1,203 @@
-"""One command's cage, from the inside: the first process of its own process namespace, and the steps to the program.
+"""A cage from the inside: the first process of a process namespace, in which one command after another runs, each alone.
 
-`prepare` is done before anybody knows the command, so that a spare cage can wait: mount and IPC namespaces of its own,
-private /tmp, /dev/shm, /dev/pts, home and /proc. `serve` takes one order: masks over protected names, a user namespace of
-its own (in which the number of tasks is counted for this call alone, and which holds no right over the mounts), then a
-child that gives up all rights and becomes the program. The first process stays, reaps what is left behind, adds up
-processor time and memory, and reports. When it ends, the kernel ends every process of the namespace before anybody is
-told.
+Before a command: private /tmp, /dev/shm, /dev/pts and home, an IPC namespace, and a second process that has given up every
+right (`command`); so an order costs only a look at the masks and the start of the program. After it: every other process
+of the namespace is killed in one step and taken in until there is none, which is the proof that nothing is left; then the
+report, then all that was private is made anew. A cage that is killed from outside takes its namespace with it.
 """
 
-import fcntl
 import os
 import re
-import resource
 import signal
 import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NoReturn
 
-from agentd.sandbox import kernel, landlock, masks, program, wire
+from agentd.sandbox import command, kernel, masks, mounts, tree, wire
 from agentd.sandbox.codec import decode, encode
-from agentd.sandbox.inner import Place, Report, Settle
+from agentd.sandbox.inner import Report, Settle
 from agentd.sandbox.program import Identity, NotRun
-from agentd.sandbox.protocol import Limits, Profile, Run, Usage
-from agentd.sandbox.tree import end_descendants, overuse
+from agentd.sandbox.protocol import Limits, Run, Usage
 
 TICK_S = 0.25
 """How often processor time and memory of the tree are looked at, where no cgroup does it better."""
-SPARE_TASKS = 1
-"""The first process counts among the tasks of its user namespace."""
-STACK_ERROR = 64 << 10
+WORD = 64 << 10
+"""Bytes of what a command's process says before it becomes the program."""
+MAX_KNOWN = 256
+"""Digests of programs that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cage:
-    """What the zygote hands to each call."""
+    """What the zygote hands to each cage."""
 
     settled: Settle
     abi: int
     filter: kernel.Filter
     hidden: re.Pattern[str] | None
-    known: Mapping[Identity, str]
+    sample: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """A command with its descriptors: three streams, then the open `cgroup.procs` files it joins."""
+class Second:
+    """The process that will be the command: its number, the socket for its order, the pipe in which it says how it went."""
 
-    run: Run
-    streams: tuple[int, ...]
-    groups: tuple[int, ...]
+    pid: int
+    sock: socket.socket
+    word: int
 
 
-def main(cage: Cage, sock: socket.socket) -> None:
-    """The life of a call's first process. Never returns; whatever goes wrong is its report."""
-    report = Report(code="cage-failed", message="the cage ended without a word")
+@dataclass(slots=True)
+class Ended:
+    """What is known when all has ended."""
+
+    status: int = -1
+    signal: int = 0
+    killed_by: str = ""
+    usage: Usage = field(default_factory=Usage)
+
+
+def main(cage: Cage, sock: socket.socket) -> NoReturn:
+    """The life of a cage's first process: until the zygote closes the socket, or something is wrong with the cage itself."""
     try:
-        proc = prepare(cage) if cage.settled.caged else -1
-        frame = wire.Receiver(sock).one()
-        run: Run = decode(frame.head, {"Run": Run})
-        report = serve(cage, Order(run, frame.descriptors[:3], frame.descriptors[3:]), proc)
+        First(cage, sock).serve()
     except wire.Closed:
         os._exit(0)
-    except NotRun as error:
-        report = Report(code=error.code, message=error.message)
     except Exception as error:  # noqa: BLE001 - in this process nobody else would tell what was wrong
-        report = Report(code="cage-failed", message=f"{type(error).__name__}: {error}")
-    wire.send(sock, wire.Frame(encode(report)))
-    os._exit(0)
+        message = f"{type(error).__name__}: {error}"
+        wire.send(sock, wire.Frame(encode(Report(code="cage-failed", message=message))))
+    os._exit(1)
 
 
-def prepare(cage: Cage) -> int:
-    """Namespaces and private mounts. A descriptor of a writable /proc, mounted nowhere, for the user namespace later."""
-    profile = cage.settled.profile
-    kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWIPC)
-    hidden = [place for place in cage.settled.places if _shadowed(place, profile)]
-    shadowed = [(place, os.open(place.path, os.O_PATH | os.O_CLOEXEC)) for place in hidden]
-    flags = kernel.MS_NOSUID | kernel.MS_NODEV
-    size = f"size={profile.tmp_bytes},nr_inodes=65536"
-    kernel.mount("tmpfs", "/tmp", "tmpfs", flags, f"{size},mode=1777")
-    kernel.mount("tmpfs", "/dev/shm", "tmpfs", flags, f"{size},mode=1777")
-    kernel.mount("tmpfs", profile.home, "tmpfs", flags, f"{size},mode=0755")
-    kernel.mount(
-        "devpts", "/dev/pts", "devpts", kernel.MS_NOSUID | kernel.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620"
-    )
-    for place, fd in shadowed:
-        os.makedirs(place.path, exist_ok=True)
-        over = os.open(place.path, os.O_PATH | os.O_CLOEXEC)
-        kernel.bind(fd, over, read_only=place.path in profile.read)
-        os.close(over)
-        os.close(fd)
-    proc = kernel.detached_proc()
-    kernel.mount("proc", "/proc", "proc", flags | kernel.MS_NOEXEC | kernel.MS_RDONLY)
-    return proc
+class First:
+    """State of a cage's first process."""
 
+    def __init__(self, cage: Cage, sock: socket.socket) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
+        self._cage = cage
+        self._caged = cage.settled.caged
+        self._sock = sock
+        self._orders = wire.Receiver(sock)
+        self._known: dict[Identity, str] = {}
+        self._mounts = mounts.Mounts(cage.settled) if self._caged else None
+        self._masks = masks.Masks(cage.settled.profile, cage.hidden) if self._caged else None
 
-def _shadowed(place: Place, profile: Profile) -> bool:
-    """Whether a directory lies where a private mount would hide it."""
-    return any(
-        place.path == private or place.path.startswith(private + "/") for private in ("/tmp", "/dev/shm", profile.home)
-    )
-
-
-def serve(cage: Cage, order: Order, proc: int) -> Report:
-    """Run the command and wait for its end. Raises NotRun where it never began."""
-    profile, limits = cage.settled.profile, order.run.limits
-    for group in order.groups:
-        os.write(group, b"0")
-        os.close(group)
-    if cage.settled.caged:
-        root = kernel.open_without_links(profile.workspace, os.O_RDONLY | os.O_DIRECTORY)
-        masks.protect(root, profile.protected)
-        if cage.hidden is not None:
-            masks.hide(root, profile.workspace, cage.hidden)
-        os.close(root)
-        kernel.detach("/.cage")
-        _own_users(cage, proc)
-        resource.setrlimit(resource.RLIMIT_NPROC, (limits.tasks + SPARE_TASKS,) * 2)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
-    readable, writable = os.pipe2(os.O_CLOEXEC)
-    child = os.fork()
-    if child == 0:
-        _become(cage, order, writable)
-    os.close(writable)
-    for fd in order.streams:
-        os.close(fd)
-    begun = _begun(readable)
-    return _wait(child, limits, begun, caged=cage.settled.caged)
-
-
-def _own_users(cage: Cage, proc: int) -> None:
-    """A user namespace in which the command has its usual number and the caps of nobody."""
-    kernel.unshare(kernel.CLONE_NEWUSER)
-    settled = cage.settled
-    for name, line in (("setgroups", "deny"), ("uid_map", f"{settled.uid} 0 1"), ("gid_map", f"{settled.gid} 0 1")):
-        fd = os.open(f"self/{name}", os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
-        os.write(fd, line.encode())
-        os.close(fd)
-    os.close(proc)
-
-
-def _begun(readable: int) -> tuple[str, str]:
-    """Path and digest of the program that has started. Raises NotRun with what the child says instead."""
-    said = b""
-    while chunk := os.read(readable, STACK_ERROR):
-        said += chunk
-    os.close(readable)
-    parts = [os.fsdecode(part) for part in said.split(b"\0")]
-    if parts[0] == "run" and len(parts) == 3:
-        return parts[1], parts[2]
-    raise NotRun(parts[-2] if len(parts) > 1 else "cage-failed", parts[-1] or "the command could not be started")
-
-
-def _wait(child: int, limits: Limits, begun: tuple[str, str], *, caged: bool) -> Report:
-    """Reap everything until the command itself has ended; end it early where its tree uses too much."""
-    killed_by = ""
-    while True:
-        heard = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, TICK_S)
-        if not caged and heard is not None and heard.si_signo == signal.SIGTERM:
-            end_descendants()
-            return Report(-1, signal.SIGKILL, _usage(), "", *begun)
+    def serve(self) -> NoReturn:
+        """One command after another. Raises wire.Closed at the end."""
         while True:
-            pid, status, _ = os.wait4(-1, os.WNOHANG)
-            if pid == child:
-                code = os.waitstatus_to_exitcode(status)
-                if not caged:
-                    end_descendants()
-                return Report(max(code, -1), max(-code, 0), _usage(), killed_by, *begun)
-            if pid == 0:
-                break
-        if caged and not killed_by and (killed_by := overuse(limits)):
-            os.kill(child, signal.SIGKILL)
+            if self._mounts is not None and self._masks is not None:
+                self._mounts.fresh()
+                if self._mounts.shadowing:
+                    self._masks.forget()
+                self._masks.put()
+            second = self._fork()
+            decode(self._cage.sample, {"Run": Run})  # memory is copied when it is first touched, and now nobody waits
+            frame = self._orders.one()
+            try:
+                report = self._run(frame, second)
+            except NotRun as error:
+                report = Report(code=error.code, message=error.message)
+            wire.send(self._sock, wire.Frame(encode(report)))
+
+    def _fork(self) -> Second:
+        ours, theirs = socket.socketpair()
+        readable, writable = os.pipe2(os.O_CLOEXEC)
+        proc = self._mounts.proc if self._mounts else -1
+        pid = os.fork()
+        if pid == 0:
+            shut = command.Shut(self._cage.settled, self._cage.abi, self._cage.filter, proc, self._cage.sample)
+            self._sock.close()
+            ours.close()
+            command.main(shut, self._known, theirs, writable)
+        theirs.close()
+        os.close(writable)
+        return Second(pid, ours, readable)
+
+    def _run(self, frame: wire.Frame, second: Second) -> Report:
+        """Let the command begin, and wait until it has ended and with it all that it started. Raises NotRun."""
+        run: Run = decode(frame.head, {"Run": Run})
+        ended = Ended()
+        try:
+            self._hand_on(frame, second)
+            program, digest = self._begun(second.word)
+            self._wait(second.pid, run.limits, ended)
+        finally:
+            second.sock.close()
+            self._clear(ended)
+        return Report(ended.status, ended.signal, ended.usage, ended.killed_by, program, digest)
+
+    def _hand_on(self, frame: wire.Frame, second: Second) -> None:
+        """Look after the masks, then give the order to the process that becomes the command."""
+        try:
+            if self._masks is not None:
+                self._masks.put()
+            wire.send(second.sock, frame)
+        except OSError as error:
+            raise NotRun("cage-failed", str(error)) from error
+        finally:
+            for fd in frame.descriptors:
+                os.close(fd)
+
+    def _begun(self, word: int) -> tuple[str, str]:
+        """Path and digest of the program that has started. Raises NotRun with what the process says instead."""
+        said = b""
+        while chunk := os.read(word, WORD):
+            said += chunk
+        os.close(word)
+        parts = [os.fsdecode(part) for part in said.split(b"\0")]
+        if parts[0] == "run" and len(parts) == command.SAID:
+            if parts[2] and parts[3] and len(self._known) < MAX_KNOWN:
+                first, *rest = map(int, parts[3].split())
+                self._known[first, rest[0], rest[1], rest[2], rest[3]] = parts[2]
+            return parts[1], parts[2]
+        raise NotRun(parts[-2] if len(parts) > 1 else "cage-failed", parts[-1] or "the command could not be started")
+
+    def _wait(self, child: int, limits: Limits, ended: Ended) -> None:
+        """Until the command has ended; its tree is ended early where it uses too much."""
+        while True:
+            heard = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, TICK_S)
+            if not self._caged and heard is not None and heard.si_signo == signal.SIGTERM:
+                ended.signal = signal.SIGKILL
+                return
+            while (pid := _take_in(ended, child, os.WNOHANG)) > 0:
+                if pid == child:
+                    return
+            if self._caged and not ended.killed_by and (by := tree.overuse(limits, ended.usage)):
+                ended.killed_by = by
+                os.kill(child, signal.SIGKILL)
+
+    def _clear(self, ended: Ended) -> None:
+        """End everything else in the namespace and take it in until there is nothing: only then it is empty."""
+        if not self._caged:
+            tree.end_descendants()
+            return
+        try:
+            while True:
+                os.kill(-1, signal.SIGKILL)
+                _take_in(ended, 0, 0)
+        except (ChildProcessError, ProcessLookupError):
+            pass
+        try:
+            while True:
+                _take_in(ended, 0, 0)
+        except ChildProcessError:
+            return
 
 
-def _usage() -> Usage:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Usage(used.ru_utime, used.ru_stime, used.ru_maxrss << 10, used.ru_inblock, used.ru_oublock)
-
-
-def _become(cage: Cage, order: Order, writable: int) -> None:
-    """The child: from here to the program, or to an error in the pipe. Never returns."""
-    run = order.run
-    code = "cage-failed"
-    try:
-        os.setsid()
-        writable = _streams(order.streams, writable)
-        code = "no-directory"
-        os.chdir(run.cwd)
-        code = "cage-failed"
-        _limits(run.limits)
-        found = program.load(run.argv[0], dict(run.env).get("PATH", ""), run.digest, cage.known)
-        _shut(cage)
-        os.write(writable, b"\0".join((b"run", os.fsencode(found.path), found.digest.encode())))
-        code = "not-executable"
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        program.start(found, run.argv, run.env)
-    except NotRun as error:
-        os.write(writable, b"\0" + error.code.encode() + b"\0" + os.fsencode(error.message))
-    except OSError as error:
-        os.write(writable, b"\0" + code.encode() + b"\0" + os.fsencode(str(error)))
-    except Exception as error:  # noqa: BLE001 - in this process nobody else would tell what was wrong
-        os.write(writable, b"\0cage-failed\0" + os.fsencode(repr(error)))
-    os._exit(127)
-
-
-def _streams(streams: Sequence[int], writable: int) -> int:
-    """Standard streams in their places and every other descriptor closed at the program's start."""
-    moved = fcntl.fcntl(writable, fcntl.F_DUPFD_CLOEXEC, 64)
-    copies = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in streams]
-    for number, fd in enumerate(copies):
-        os.dup2(fd, number)
-    os.closerange(3, 64)
-    for fd in copies:
-        os.close(fd)
-    return moved
-
-
-def _limits(limits: Limits) -> None:
-    bounds = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_DATA: limits.memory,
-        resource.RLIMIT_FSIZE: limits.file_bytes,
-        resource.RLIMIT_NOFILE: limits.open_files,
-        resource.RLIMIT_MEMLOCK: 64 << 10,
-        resource.RLIMIT_MSGQUEUE: 64 << 10,
-    }
-    if limits.cpu_s:
-        bounds[resource.RLIMIT_CPU] = max(1, int(limits.cpu_s) + 1)
-    for kind, value in bounds.items():
-        hard = resource.getrlimit(kind)[1]
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (bound, bound))
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):  # Python's own choices are not the program's
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _shut(cage: Cage) -> None:
-    """Rights, Landlock, seccomp: in this order, for each needs what the next one takes away."""
-    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    if not cage.settled.caged:
-        return
-    kernel.drop_capabilities()
-    if cage.abi:
-        landlock.restrict(cage.abi, _grants(cage.settled))
-    kernel.install(cage.filter)
-
-
-def _grants(settled: Settle) -> list[landlock.Grant]:
-    profile = settled.profile
-    read = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", *profile.read]
-    write = [profile.workspace, "/tmp", "/dev/shm", profile.home, *profile.write]
-    devices = [
-        "/dev/null",
-        "/dev/zero",
-        "/dev/full",
-        "/dev/random",
-        "/dev/urandom",
-        "/dev/tty",
-        "/dev/ptmx",
-        "/dev/pts",
-    ]
-    return [
-        *(landlock.Grant(path, landlock.READ) for path in read),
-        *(landlock.Grant(path, landlock.READ | landlock.CHANGE) for path in write),
-        *(landlock.Grant(path, landlock.DEVICES) for path in devices),
-        landlock.Grant("/proc", landlock.READ),
-        landlock.Grant("/", landlock.READ_DIR),
-    ]
+def _take_in(ended: Ended, command_pid: int, how: int) -> int:
+    """Wait for one process that has ended and add up what it used. Its number, or 0. Raises ChildProcessError."""
+    pid, status, used = os.wait4(-1, how)
+    if pid == 0:
+        return 0
+    before = ended.usage
+    ended.usage = Usage(
+        before.user_s + used.ru_utime,
+        before.system_s + used.ru_stime,
+        max(before.max_rss, used.ru_maxrss << 10),
+        before.blocks_in + used.ru_inblock,
+        before.blocks_out + used.ru_oublock,
+    )
+    if pid == command_pid:
+        code = os.waitstatus_to_exitcode(status)
+        ended.status, ended.signal = max(code, -1), max(-code, 0)
+    return pid

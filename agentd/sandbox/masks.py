@@ -3,7 +3,7 @@
 * A protected name that exists is mounted over itself, read-only; each directory above it is mounted over itself, too,
   since a mount point cannot be renamed: otherwise `.git` is moved away and made anew.
 * One that does not exist gets an empty directory as placeholder, which the zygote makes before a call and removes after
-  the last one that needed it (`Placeholders`), and an empty read-only directory over it. A directory and not a file,
+  the last one that needed it (`placeholders`), and an empty read-only directory over it. A directory and not a file,
   because git and most tools do not see empty directories.
 * What a pattern hides is covered by an empty regular file or directory. (With /dev/null in place of a file, `git add`
   fails.)
@@ -18,15 +18,19 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from enum import Enum
 
 from agentd.sandbox import kernel
+from agentd.sandbox.placeholders import PLACEHOLDER_MODE
+from agentd.sandbox.protocol import Profile
 
-PLACEHOLDER_MODE = 0o555
 MAX_ENTRIES = 500_000
 """Of a workspace that is searched for hidden names; one that is larger is refused, not searched in part."""
 EMPTY = "/.cage/empty"
 VOID = "/.cage/void"
+OBJECTS = ".git/objects"
+"""Thousands of directories of git's own, not searched where `.git` is a mount of its own, into which nothing can be renamed."""
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -46,8 +50,102 @@ def matcher(patterns: Sequence[str]) -> re.Pattern[str] | None:
     return re.compile("|".join(f"(?:{part})" for part in parts))
 
 
-def found(root: int, wanted: re.Pattern[str]) -> Iterator[str]:
-    """Every path beneath `root` that is wanted. Links are named, not followed; a directory that is wanted is not entered."""
+class Masks:
+    """The masks of one cage. They stay over several calls; before each, what has changed meanwhile is masked anew."""
+
+    def __init__(self, profile: Profile, hidden: re.Pattern[str] | None) -> None:
+        self._profile = profile
+        self._hidden = hidden
+        self._root = kernel.open_without_links(profile.workspace, os.O_RDONLY | os.O_DIRECTORY)
+        self._empty = os.open(EMPTY, os.O_PATH | os.O_CLOEXEC)
+        self._void = os.open(VOID, os.O_PATH | os.O_CLOEXEC)
+        self._covers = {_identity(os.fstat(self._empty)), _identity(os.fstat(self._void))}
+        self._pinned: dict[str, tuple[int, int]] = {}
+        self._placeholders: set[str] = set()
+
+    def forget(self) -> None:
+        """The workspace is mounted anew, and nothing in it is masked."""
+        os.close(self._root)
+        self._root = kernel.open_without_links(self._profile.workspace, os.O_RDONLY | os.O_DIRECTORY)
+        self._pinned.clear()
+
+    def put(self) -> None:
+        """See to it that everything is masked now. Raises OSError where it cannot be: then nothing may run."""
+        self._placeholders.clear()
+        for name in self._profile.protected:
+            self._protect(name.split("/"))
+        if self._hidden is not None:
+            shut = set(self._placeholders)
+            if any(name.startswith(".git/") for name in self._profile.protected):
+                shut.add(OBJECTS)
+            for path in list(found(self._root, self._hidden, shut)):
+                self._hide(path)
+
+    def _protect(self, parts: Sequence[str]) -> None:
+        for count in range(1, len(parts) + 1):
+            path = "/".join(parts[:count])
+            if path in self._placeholders:
+                return
+            kind = self._pin(path, last=count == len(parts))
+            if kind is Kind.PLACEHOLDER:
+                self._placeholders.add(path)
+            if kind is not Kind.DIRECTORY:
+                return
+
+    def _pin(self, path: str, *, last: bool) -> "Kind":
+        """Mount a part of a name over itself, unless the same thing is pinned there already."""
+        try:
+            fd = _open(self._root, path)
+        except OSError as error:
+            if error.errno in _ABSENT:  # whatever stands above it is covered
+                return Kind.NOTHING
+            raise Unprotected(error.errno, f"{path} cannot be protected: {error.strerror}") from error
+        try:
+            about = os.fstat(fd)
+            directory = stat.S_ISDIR(about.st_mode)
+            placeholder = directory and stat.S_IMODE(about.st_mode) == PLACEHOLDER_MODE
+            if self._pinned.get(path) != _identity(about):
+                kernel.bind(fd, fd, read_only=last or placeholder or not directory)
+                self._pinned[path] = _identity(about)
+        finally:
+            os.close(fd)
+        return Kind.PLACEHOLDER if placeholder else Kind.DIRECTORY if directory else Kind.FILE
+
+    def _hide(self, path: str) -> None:
+        """Cover a name, and where it is a link, what it leads to within the workspace."""
+        self._cover(path)
+        workspace = self._profile.workspace
+        target = os.path.realpath(f"{workspace}/{path}")
+        if target != f"{workspace}/{path}" and target.startswith(workspace + "/"):
+            self._cover(target[len(workspace) + 1 :])
+
+    def _cover(self, path: str) -> None:
+        try:
+            fd = kernel.open_beneath(self._root, path, os.O_PATH | os.O_NOFOLLOW)
+        except OSError as error:
+            if error.errno in (*_ABSENT, errno.ELOOP):  # gone; or a link, whose target is covered
+                return
+            raise
+        try:
+            about = os.fstat(fd)
+            if not stat.S_ISLNK(about.st_mode) and _identity(about) not in self._covers:
+                kernel.bind(self._void if stat.S_ISDIR(about.st_mode) else self._empty, fd, read_only=True)
+        finally:
+            os.close(fd)
+
+
+class Kind(Enum):
+    """What stands at a part of a protected name: only in a directory is there more to look at."""
+
+    DIRECTORY = "directory"
+    PLACEHOLDER = "placeholder"
+    FILE = "file"
+    NOTHING = "nothing"
+
+
+def found(root: int, wanted: re.Pattern[str], shut: Set[str] = frozenset()) -> Iterator[str]:
+    """Every path beneath `root` that is wanted. Links are named, not followed; neither a directory that is wanted nor one that is
+    shut is entered."""
     left = MAX_ENTRIES
     waiting = [""]
     while waiting:
@@ -59,7 +157,7 @@ def found(root: int, wanted: re.Pattern[str]) -> Iterator[str]:
             path = f"{directory}{name}"
             if wanted.match(path):
                 yield path
-            elif is_directory:
+            elif is_directory and path not in shut:
                 waiting.append(f"{path}/")
 
 
@@ -77,82 +175,6 @@ def _entries(root: int, directory: str) -> list[tuple[str, bool]]:
         os.close(fd)
 
 
-def missing(root: int, name: str) -> str | None:
-    """The first part of a protected name that does not exist; None where all of it does, or where a file stands in its way."""
-    parts = name.split("/")
-    for count in range(1, len(parts) + 1):
-        path = "/".join(parts[:count])
-        try:
-            fd = _open(root, path)
-        except FileNotFoundError:
-            return path
-        except NotADirectoryError:
-            return None
-        os.close(fd)
-    return None
-
-
-def protect(root: int, names: Sequence[str]) -> None:
-    """Make each name read-only in this mount namespace. Raises Unprotected."""
-    pinned: set[str] = set()
-    for name in names:
-        parts = name.split("/")
-        for count in range(1, len(parts) + 1):
-            path = "/".join(parts[:count])
-            if path not in pinned and _pin(root, path, last=count == len(parts)):
-                pinned.add(path)
-                break
-            pinned.add(path)
-
-
-def _pin(root: int, path: str, *, last: bool) -> bool:
-    """Mount a part of a name over itself. True: nothing beneath it needs to be looked at."""
-    try:
-        fd = _open(root, path)
-    except OSError as error:
-        if error.errno in _ABSENT:  # the placeholder above it was covered already, or a file stands in its way
-            return True
-        raise Unprotected(error.errno, f"{path} cannot be protected: {error.strerror}") from error
-    try:
-        about = os.fstat(fd)
-        directory = stat.S_ISDIR(about.st_mode)
-        if directory and stat.S_IMODE(about.st_mode) == PLACEHOLDER_MODE and not last:
-            last = True  # a placeholder: the whole of it is shut
-        kernel.bind(fd, fd, read_only=last or not directory)
-    finally:
-        os.close(fd)
-    return last or not directory
-
-
-def hide(root: int, workspace: str, wanted: re.Pattern[str]) -> None:
-    """Cover all that is wanted with emptiness, in this mount namespace."""
-    empty, void = os.open(EMPTY, os.O_PATH | os.O_CLOEXEC), os.open(VOID, os.O_PATH | os.O_CLOEXEC)
-    try:
-        for path in list(found(root, wanted)):
-            _cover(root, path, empty, void)
-            target = os.path.realpath(f"{workspace}/{path}")
-            if target != f"{workspace}/{path}" and target.startswith(workspace + "/"):
-                _cover(root, target[len(workspace) + 1 :], empty, void)
-    finally:
-        os.close(empty)
-        os.close(void)
-
-
-def _cover(root: int, path: str, empty: int, void: int) -> None:
-    try:
-        fd = kernel.open_beneath(root, path, os.O_PATH | os.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno in (*_ABSENT, errno.ELOOP):  # gone; or a link, whose target is covered
-            return
-        raise
-    try:
-        if stat.S_ISLNK(os.fstat(fd).st_mode):
-            return
-        kernel.bind(void if stat.S_ISDIR(os.fstat(fd).st_mode) else empty, fd, read_only=True)
-    finally:
-        os.close(fd)
-
-
 def _open(root: int, path: str) -> int:
     fd = kernel.open_beneath(root, path, os.O_PATH | os.O_NOFOLLOW)
     if stat.S_ISLNK(os.fstat(fd).st_mode):
@@ -163,67 +185,5 @@ def _open(root: int, path: str) -> int:
     return fd
 
 
-class Placeholders:
-    """The empty directories that stand for protected names while something runs. One per zygote."""
-
-    def __init__(self, root: int, names: Sequence[str]) -> None:
-        self._root = root
-        self._names = names
-        self._users: dict[str, int] = {}
-
-    def clear(self) -> None:
-        """Remove what an earlier zygote left when it was killed: empty directories of the placeholders' mode."""
-        for name in self._names:
-            parts = name.split("/")
-            for count in range(len(parts), 0, -1):
-                self._remove("/".join(parts[:count]))
-
-    def take(self) -> tuple[str, ...]:
-        """Make those that are missing. What is given has to be returned to `release`. Raises OSError."""
-        wanted = list(self._users)
-        for name in self._names:
-            if any(name == path or name.startswith(path + "/") for path in wanted):
-                continue
-            path = missing(self._root, name)
-            if path is not None:
-                self._make(path)
-                wanted.append(path)
-        for path in wanted:
-            self._users[path] = self._users.get(path, 0) + 1
-        return tuple(wanted)
-
-    def release(self, taken: Sequence[str]) -> None:
-        """One call less needs these."""
-        for path in reversed(taken):
-            self._users[path] -= 1
-            if self._users[path] == 0:
-                del self._users[path]
-                self._remove(path)
-
-    def _make(self, path: str) -> None:
-        parent, name = self._parent(path)
-        try:
-            os.mkdir(name, PLACEHOLDER_MODE, dir_fd=parent)
-            os.chmod(name, PLACEHOLDER_MODE, dir_fd=parent)
-        except FileExistsError:
-            return
-        finally:
-            os.close(parent)
-
-    def _remove(self, path: str) -> None:
-        try:
-            parent, name = self._parent(path)
-        except OSError:
-            return
-        try:
-            about = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            if stat.S_ISDIR(about.st_mode) and stat.S_IMODE(about.st_mode) == PLACEHOLDER_MODE:
-                os.rmdir(name, dir_fd=parent)
-        except OSError:
-            return
-        finally:
-            os.close(parent)
-
-    def _parent(self, path: str) -> tuple[int, str]:
-        directory, _, name = path.rpartition("/")
-        return kernel.open_beneath(self._root, directory or ".", os.O_RDONLY | os.O_DIRECTORY), name
+def _identity(about: os.stat_result) -> tuple[int, int]:
+    return about.st_dev, about.st_ino

@@ -36,12 +36,14 @@ class NotRun(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """An opened program. `by_name`: a script that its interpreter opens again by path."""
+    """An opened program. `by_name`: a script that its interpreter opens again by path; `fixed`: it lies on a
+    read-only mount."""
 
     fd: int
     path: str
     digest: str
     by_name: bool
+    fixed: bool
 
 
 def find(word: str, path: str) -> tuple[int, str]:
@@ -75,14 +77,14 @@ def load(word: str, path: str, expected: str, known: Mapping[Identity, str]) -> 
     fixed = bool(os.fstatvfs(fd).f_flag & os.ST_RDONLY)
     script = os.pread(fd, 2, 0) == b"#!"
     if not expected:
-        return Program(fd, name, "", by_name=script)
+        return Program(fd, name, "", by_name=script, fixed=fixed)
     if not fixed:
         fd = _sealed(fd, name)
     digest = known.get(identity(fd), "") if fixed else ""
     digest = digest or _digest(fd)
     if digest != expected:
         raise NotRun("program-changed", f"{name} is not the program that was judged: {digest}, not {expected}")
-    return Program(fd, name, digest, by_name=script and fixed)
+    return Program(fd, name, digest, by_name=script and fixed, fixed=fixed)
 
 
 def identity(fd: int) -> Identity:

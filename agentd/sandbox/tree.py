@@ -8,7 +8,7 @@ import os
 import signal
 from contextlib import suppress
 
-from agentd.sandbox.protocol import Limits
+from agentd.sandbox.protocol import Limits, Usage
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -16,15 +16,15 @@ _USER_TIME = 11
 """Of /proc/PID/stat, counted after the name in brackets: user, system, and those of children that were waited for."""
 
 
-def overuse(limits: Limits) -> str:
-    """`cpu` or `memory` where the tree uses more than it may, else empty."""
+def overuse(limits: Limits, ended: Usage) -> str:
+    """`cpu` or `memory` where the tree uses more than it may, else empty. `ended`: what processes that have ended used."""
     ticks, pages = 0, 0
     for name in os.listdir("/proc"):
         if name.isdigit() and name != "1":
             one_ticks, one_pages = _used(name)
             ticks += one_ticks
             pages += one_pages
-    if limits.cpu_s and ticks / _TICKS + _left() > limits.cpu_s:
+    if limits.cpu_s and ticks / _TICKS + ended.user_s + ended.system_s > limits.cpu_s:
         return "cpu"
     return "memory" if pages * _PAGE > limits.memory else ""
 
@@ -40,12 +40,6 @@ def _used(pid: str) -> tuple[int, int]:
         return 0, 0
     ticks = sum(int(value) for value in fields[_USER_TIME : _USER_TIME + 4])
     return ticks, max(0, int(sizes[1]) - int(sizes[2]))
-
-
-def _left() -> float:
-    """Seconds of those that were left behind and have ended: the first process waited for them."""
-    used = os.times()
-    return used.children_user + used.children_system
 
 
 def end_descendants() -> None:

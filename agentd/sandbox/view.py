@@ -30,6 +30,8 @@ ETC = (
 CAGE = "/.cage"
 PYTHON = f"{CAGE}/python"
 LIBRARY = f"{CAGE}/lib"
+MOUNTED = (PYTHON, f"{LIBRARY}/agentd/sandbox", f"{LIBRARY}/agentd/__init__.py")
+"""What a cage takes away before it starts anything: the zygote's own things are nobody else's."""
 START = "import sys; sys.path.insert(0, {library!r}); from agentd.sandbox.zygote import main; main({control})"
 
 

@@ -20,6 +20,8 @@ from agentd.sandbox.protocol import UNSAFE, Profile
 
 SEND_WITHIN_S = 5
 """A zygote that takes no order for so long is lost."""
+TIDY_WITHIN_S = 2.0
+"""A zygote whose socket closes ends its cages and removes what stands for them in the workspace; then it is killed."""
 END_WITHIN_S = 10.0
 """The kernel ends a namespace of thousands of processes within moments."""
 MAX_WORDS = 4000
@@ -103,13 +105,13 @@ class View:
 
     def end(self) -> str:
         """End it and everything in it, and wait until nothing is left. What bubblewrap said on its way."""
-        if self._first is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                _end_process(self._first)
         process = self._started.process
-        if self.profile.name != UNSAFE or self._first is not None:
-            process.kill()
         self.receiver.close()
+        if self._first is not None and not select.select([self._first], [], [], TIDY_WITHIN_S)[0]:
+            with suppress(ProcessLookupError, PermissionError):
+                signal.pidfd_send_signal(self._first, signal.SIGKILL)
+        if self.profile.name != UNSAFE:
+            process.kill()
         words = process.stderr.read(MAX_WORDS).decode(errors="replace") if process.stderr else ""
         process.wait(END_WITHIN_S)
         if process.stderr:
@@ -120,6 +122,7 @@ class View:
             self._first = None
         if self._started.info >= 0:
             os.close(self._started.info)
+
         return words.strip()
 
     def _send(self, message: object, descriptors: tuple[int, ...] = ()) -> None:
@@ -127,11 +130,6 @@ class View:
             wire.send(self.sock, wire.Frame(encode(message), b"", descriptors))
         except OSError as error:
             raise wire.Closed(str(error)) from error
-
-
-def _end_process(pidfd: int) -> None:
-    """SIGKILL through a descriptor of a process."""
-    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
 def _replaced(path: str) -> Unavailable:
