@@ -103,6 +103,7 @@ def test_a_policy_is_replaced_in_mid_stream(stage_of: Start, line: Line) -> None
     assert len(set(decided.values())) == 3
 
 
+@pytest.mark.slow
 def test_an_upstream_that_left_the_policy_is_asked_no_more(stage_of: Start, upstream: Upstream, line: Line) -> None:
     """Whose accounting would know the call is no longer there to be asked; when it comes back, it is asked."""
     stage = stage_of(line)

@@ -90,6 +90,7 @@ def test_streams_go_on_and_newcomers_are_refused(stage_of: Start, upstream: Upst
 
 
 @pytest.mark.root
+@pytest.mark.slow
 def test_a_stop_on_a_full_disk_loses_no_money(stage_of: Start, line: Line, home: Path) -> None:
     stage = stage_of(line, home=home)
     line.hold()
