@@ -6,7 +6,7 @@
 
 MAKEFLAGS += --silent --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-all slow lint clients clients-install bench debian lock measure clean
+.PHONY: help demo run test test-all slow attacks lint clients clients-install bench debian lock measure clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,6 +34,10 @@ test-all: $(DEV) debian clients-install ## every test there is
 	scripts/install-clients openclaw
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
+attacks: $(DEV) ## known attacks, run for real in the cage, and without it to see that they work
+	scripts/debian-packages bubblewrap curl dbus git jq ripgrep
+	$(BIN)/python -m pytest tests/attacks tests/sandbox -m "slow or not slow" $(ARGS)
+
 clients: $(DEV) clients-install ## real, unmodified agents and SDKs against a real daemon
 	$(BIN)/python -m pytest tests/clients $(ARGS)
 
@@ -50,7 +54,7 @@ bench: $(RUNTIME) ## what agentd costs beside its floors and peers; ARGS="--quic
 	PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
 
 debian: ## Debian packages that some tests need: installed when root, else named
-	scripts/debian-packages dbus gnome-keyring
+	scripts/debian-packages bubblewrap dbus gnome-keyring
 
 lock: ## resolve the dependencies anew into requirements/*.txt, with hashes
 	scripts/lock

@@ -156,7 +156,7 @@ class First:
         """Until the command has ended; its tree is ended early where it uses too much."""
         while True:
             heard = signal.sigtimedwait({signal.SIGCHLD, signal.SIGTERM}, TICK_S)
-            if not self._caged and heard is not None and heard.si_signo == signal.SIGTERM:
+            if heard is not None and heard.si_signo == signal.SIGTERM and self._from_above(heard):
                 ended.signal = signal.SIGKILL
                 return
             while (pid := _take_in(ended, child, os.WNOHANG)) > 0:
@@ -165,6 +165,10 @@ class First:
             if self._caged and not ended.killed_by and (by := tree.overuse(limits, ended.usage)):
                 ended.killed_by = by
                 os.kill(child, signal.SIGKILL)
+
+    def _from_above(self, heard: signal.struct_siginfo) -> bool:
+        """Whether the zygote sent it: whoever is outside of this process namespace has no number in it."""
+        return heard.si_pid == (0 if self._caged else os.getppid())
 
     def _clear(self, ended: Ended) -> None:
         """End everything else in the namespace and take it in until there is nothing: only then it is empty."""

@@ -19,8 +19,9 @@ READ = 64 << 10
 PIPE = 256 << 10
 """Larger pipes, fewer wake-ups: the usual ones hold 64 KiB."""
 STREAMS = (1, 2)
-GRACE_S = 5.0
-"""A zygote that was told to end a command and does not say so for so long is lost."""
+GRACE_S = 2.0
+"""A cage that was told to end its command and has not done so is ended itself; a zygote that does not do that is lost."""
+MAX_KILLS = 2
 
 
 class Running:
@@ -31,6 +32,7 @@ class Running:
         self.group = group
         self.killed_by = ""
         self.kill_sent_at: float | None = None
+        self.kills = 0
         self._bounds = Bounds(run.limits.output_bytes)
         self._began = time.monotonic()
         self._heard = self._began

@@ -27,7 +27,7 @@ from agentd.sandbox.protocol import (
     Rings,
     Run,
 )
-from agentd.sandbox.running import Running
+from agentd.sandbox.running import MAX_KILLS, Running
 from agentd.sandbox.views import Unavailable, View
 
 BACKLOG = 4 << 20
@@ -102,7 +102,7 @@ class Server:
                 raise Malformed("a body or descriptors where none belong")
             if isinstance(message, Prepare):
                 self._prepare(message.profile)
-            elif isinstance(message, Kill) and message.id in self._runs:
+            elif isinstance(message, Kill) and message.id in self._runs and not self._runs[message.id].kills:
                 self._kill(self._runs[message.id], "kill")
         finally:
             for fd in frame.descriptors:
@@ -245,17 +245,21 @@ class Server:
         self._say(exited)
 
     def _kill(self, running: Running, by: str) -> None:
-        if running.kill_sent_at is None:
-            running.killed_by = by
-            running.kill_sent_at = time.monotonic()
-            with suppress(wire.Closed):  # then the view's end is heard next
-                self._views[running.run.profile].forward(Kill(running.run.id))
+        running.killed_by = running.killed_by or by
+        running.kill_sent_at = time.monotonic()
+        running.kills += 1
+        with suppress(wire.Closed):  # then the view's end is heard next
+            self._views[running.run.profile].forward(Kill(running.run.id))
 
     def _watch_clocks(self) -> None:
         now = time.monotonic()
         for running in list(self._runs.values()):
             if running.kill_sent_at is not None:
-                if running.due(now) <= 0 and running.run.profile in self._views:
+                if running.due(now) > 0 or running.run.profile not in self._views:
+                    continue
+                if running.kills < MAX_KILLS:
+                    self._kill(running, running.killed_by)
+                else:
                     self._lose(running.run.profile, "zygote-lost")
             elif by := running.run_out(now):
                 self._kill(running, by)

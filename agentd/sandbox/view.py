@@ -61,13 +61,13 @@ def command(profile: Profile, opened: Sequence[Opened], control: int, info: int)
     for place in sorted(opened, key=lambda each: each.path):
         words += ["--bind-fd" if place.writable else "--ro-bind-fd", str(place.fd), place.path]
     words += ["--perms", "0755", "--tmpfs", CAGE, *_own(), "--remount-ro", "/", "--chdir", "/", "--"]
-    return [*words, _interpreter(), "-I", "-S", "-c", START.format(library=LIBRARY, control=control)]
+    return [*words, _interpreter(), "-I", "-S", "-B", "-c", START.format(library=LIBRARY, control=control)]
 
 
 def uncaged(control: int) -> list[str]:
     """The zygote of the profile without a cage."""
     library = str(Path(__file__).resolve().parents[2])
-    return [sys.executable, "-I", "-S", "-c", START.format(library=library, control=control)]
+    return [sys.executable, "-I", "-S", "-B", "-c", START.format(library=library, control=control)]
 
 
 def _system() -> list[str]:

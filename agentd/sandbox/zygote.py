@@ -40,6 +40,7 @@ class Child:
     sock: socket.socket
     id: int = 0
     used: bool = False
+    asked_to_end: bool = False
     reader: wire.Receiver = field(init=False)
 
     def __post_init__(self) -> None:
@@ -148,7 +149,7 @@ class Zygote:
 
     def _run(self, order: Run, frame: wire.Frame) -> None:
         child = self._idle.popleft() if self._idle else self._fork()
-        child.id, child.used = order.id, True
+        child.id, child.used, child.asked_to_end = order.id, True, False
         try:
             if self._placeholders is not None:
                 self._placeholders.ensure()
@@ -160,9 +161,12 @@ class Zygote:
             os.close(fd)
 
     def _kill(self, number: int) -> None:
+        """Ask a cage to end its command, so that it can tell what was used; at the second time end the cage."""
         for child in self._children.values():
             if child.id == number:
-                os.kill(child.pid, signal.SIGKILL if self._cage.settled.caged else signal.SIGTERM)
+                hard = child.asked_to_end and self._cage.settled.caged
+                child.asked_to_end = True
+                os.kill(child.pid, signal.SIGKILL if hard else signal.SIGTERM)
 
     def _reported(self, child: Child) -> None:
         """A cage says how its command ended; it is empty."""
