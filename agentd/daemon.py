@@ -33,7 +33,7 @@ from agentd.doors import how_to_connect, open_doors, tcp_address, where
 from agentd.edge.api.listen import Listener, release
 from agentd.edge.api.models import agent_app
 from agentd.edge.api.operator import operator_app
-from agentd.edge.api.server import DoorServer, peer_of
+from agentd.edge.api.server import DoorServer, bounds_within, peer_of
 from agentd.edge.api.tcp import TcpDoor
 from agentd.edge.enforce.model import ModelUpstream
 from agentd.edge.enforce.model import Way as UpstreamWay
@@ -41,7 +41,7 @@ from agentd.edge.host.catalogue import load_catalogue, load_private, load_snapsh
 from agentd.edge.host.clean import CleanUpstream
 from agentd.edge.host.clock import SystemClock
 from agentd.edge.host.keys import KeyRing
-from agentd.edge.host.limits import hardening
+from agentd.edge.host.limits import allow_descriptors, hardening
 from agentd.edge.host.notify import Notifier, watchdog_interval
 from agentd.edge.host.pulse import Beat, Pulse
 from agentd.edge.host.scrub import scrub_logs
@@ -187,7 +187,8 @@ async def _serve(house: House, listeners: list[Listener], tasks: asyncio.TaskGro
         pipeline = _pipeline(house, relay, refuser)
         desk = OperatorDesk(_desk(house, relay, books))
         house.state.halts.on_halt(lambda halt: _cut_halted(relay, halt))
-        doors = [DoorServer(tasks) for _ in listeners]
+        bounds = bounds_within(allow_descriptors(), len(listeners))
+        doors = [DoorServer(tasks, bounds=bounds) for _ in listeners]
         for door, listener in zip(doors, listeners, strict=True):
             admission = TcpDoor(Admission(refuser, house.tokens)) if listener.names else None
             app = agent_app(pipeline, admission) if listener.door == "agent" else operator_app(desk, peer_of)

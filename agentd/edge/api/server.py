@@ -31,7 +31,17 @@ from agentd.edge.api.protocol import (
     peer_of,
 )
 
-__all__ = ["REFUSER", "Bounds", "Clocks", "DoorServer", "PeerProtocol", "connection_of", "peer_of", "plain_refusal"]
+__all__ = [
+    "REFUSER",
+    "Bounds",
+    "Clocks",
+    "DoorServer",
+    "PeerProtocol",
+    "bounds_within",
+    "connection_of",
+    "peer_of",
+    "plain_refusal",
+]
 
 CUT_SECONDS = 5.0  # for cut work to close its records; after that the daemon goes on closing
 LEFTOVER_SECONDS = 1.0  # for what aiohttp itself may still have running after a cut
@@ -51,6 +61,19 @@ class Bounds:
 
 BOUNDS = Bounds()
 """What a door has unless told otherwise."""
+
+OWN_DESCRIPTORS = 128
+"""What agentd holds beside its callers: record, watches, doors, questions beside the calls, and some to spare."""
+
+FEWEST = 8
+"""Connections that a door takes however few descriptors there are: below that nothing could be told to anybody."""
+
+
+def bounds_within(descriptors: int, doors: int) -> Bounds:
+    """The bounds of each of some doors where a process may have so many descriptors: a call takes two, its own and the
+    upstream's, and whoever is above the bounds is told so, which takes one more."""
+    total = max(FEWEST, min(BOUNDS.total, (descriptors - OWN_DESCRIPTORS) // (2 * doors)))
+    return Bounds(min(BOUNDS.per_uid, total), total)
 
 
 async def plain_refusal(_request: web.BaseRequest, _peer: Peer, code: str, message: str) -> web.StreamResponse:

@@ -12,7 +12,7 @@ from agentd.core.types.callers import Peer
 from agentd.edge.api import protocol, server
 from agentd.edge.api.body import Bodies
 from agentd.edge.api.protocol import Clocks
-from agentd.edge.api.server import Bounds, connection_of, peer_of
+from agentd.edge.api.server import Bounds, bounds_within, connection_of, peer_of
 from agentd.gate.ports import Answer, Arrival
 from edge.api.door import Gate, Stream, get, opened, play, post, streaming
 
@@ -498,3 +498,17 @@ def test_the_socket_of_the_door_is_gone_after_it_was_released() -> None:
             client.connect(str(path))
 
     play(scene())
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "doors", "expected"),
+    [
+        (16_384, 2, Bounds(512, 2048)),
+        (1_024, 2, Bounds(224, 224)),
+        (4_096, 3, Bounds(512, 661)),
+        (200, 2, Bounds(18, 18)),
+        (64, 2, Bounds(8, 8)),
+    ],
+)
+def test_doors_let_in_what_there_are_descriptors_for(descriptors: int, doors: int, expected: Bounds) -> None:
+    assert bounds_within(descriptors, doors) == expected
