@@ -222,7 +222,9 @@ class Relay:
         try:
             await queued
         except RecordUnavailable as gone:
-            if gone.code == UNWRITABLE and line.detail:  # no waiting heals that: what an upstream said goes, the sums stay
+            if (
+                gone.code == UNWRITABLE and line.detail
+            ):  # no waiting heals that: what an upstream said goes, the sums stay
                 less = replace(line, model=None, provider=None, detail=None)
                 return await self._written(self._ledger.append(less), less)
             return gone.code == CLOSED_ALREADY
