@@ -60,7 +60,10 @@ def _made(wish: Wish, agent: str) -> Door:
     daemon = Daemon(wish.operator_socket)
     address = wish.tcp or daemon.get("/tokens")["tcp"]
     if address is None:  # before a token is made that nobody could use
-        cure = "Open it: enable agentd-tcp.socket, or `tcp: 127.0.0.1:8710` in agentd.yaml; then restart agentd."
+        cure = (
+            "Open it: `tcp: 127.0.0.1:8710` in agentd.yaml beside the policy, then restart agentd; or as systemd's: "
+            "systemctl stop agentd; systemctl enable --now agentd-tcp.socket; systemctl start agentd"
+        )
         raise CtlError(Exit.REFUSED, "agentd's door over TCP is not open.", cure)
     made = daemon.send("POST", "/tokens", {"agent": agent, "expires_s": LIFE_S})
     if not made["usable"]:
