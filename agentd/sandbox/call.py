@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -65,7 +66,8 @@ def main(cage: Cage, sock: socket.socket) -> NoReturn:
         os._exit(0)
     except Exception as error:  # noqa: BLE001 - in this process nobody else would tell what was wrong
         message = f"{type(error).__name__}: {error}"
-        wire.send(sock, wire.Frame(encode(Report(code="cage-failed", message=message))))
+        with suppress(OSError):  # the zygote is gone: nobody is left to be told
+            wire.send(sock, wire.Frame(encode(Report(code="cage-failed", message=message))))
     os._exit(1)
 
 
@@ -89,7 +91,7 @@ class First:
                 self._mounts.fresh()
                 if self._mounts.shadowing:
                     self._masks.forget()
-                self._masks.put()
+                self._masks.put(complete=False)
             second = self._fork()
             decode(self._cage.sample, {"Run": Run})  # memory is copied when it is first touched, and now nobody waits
             frame = self._orders.one()
@@ -130,7 +132,7 @@ class First:
         """Look after the masks, then give the order to the process that becomes the command."""
         try:
             if self._masks is not None:
-                self._masks.put()
+                self._masks.put(complete=True)
             wire.send(second.sock, frame)
         except OSError as error:
             raise NotRun("cage-failed", str(error)) from error

@@ -8,6 +8,7 @@ that a message says which layer was refused.
 import ctypes
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,6 +35,9 @@ MOVE_MOUNT_F_EMPTY_PATH = 0x4
 MOVE_MOUNT_T_EMPTY_PATH = 0x40
 MOUNT_ATTR_RDONLY = 0x1
 FSCONFIG_CMD_CREATE = 6
+_STATX_MNT_ID = 0x1000
+_STATX_MNT_ID_AT = 144
+_STATX_SIZE = 256
 
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -61,8 +65,16 @@ AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """How the kernel names the calling convention of a system call."""
 
 _OLD_CALLS = {
-    "x86_64": {"capset": 126, "setns": 308, "unshare": 272, "mount": 165, "umount2": 166, "execveat": 322},
-    "aarch64": {"capset": 91, "setns": 268, "unshare": 97, "mount": 40, "umount2": 39, "execveat": 281},
+    "x86_64": {
+        "capset": 126,
+        "setns": 308,
+        "unshare": 272,
+        "mount": 165,
+        "umount2": 166,
+        "execveat": 322,
+        "statx": 332,
+    },
+    "aarch64": {"capset": 91, "setns": 268, "unshare": 97, "mount": 40, "umount2": 39, "execveat": 281, "statx": 291},
 }
 _NEW_CALLS = {
     "open_tree": 428,
@@ -166,6 +178,13 @@ def open_beneath(root: int, name: str, flags: int) -> int:
 def open_without_links(path: str, flags: int) -> int:
     """Open an absolute path none of whose components is a link."""
     return _openat2(AT_FDCWD, path, flags, RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+
+
+def mount_id(fd: int) -> int:
+    """The number of the mount on which something lies: a mount point has another one than its parent."""
+    about = ctypes.create_string_buffer(_STATX_SIZE)
+    call("statx", fd, b"", AT_EMPTY_PATH, _STATX_MNT_ID, about)
+    return int.from_bytes(about.raw[_STATX_MNT_ID_AT : _STATX_MNT_ID_AT + 8], sys.byteorder)
 
 
 def _openat2(root: int, name: str, flags: int, resolve: int) -> int:

@@ -60,20 +60,23 @@ class Masks:
         self._empty = os.open(EMPTY, os.O_PATH | os.O_CLOEXEC)
         self._void = os.open(VOID, os.O_PATH | os.O_CLOEXEC)
         self._covers = {_identity(os.fstat(self._empty)), _identity(os.fstat(self._void))}
-        self._pinned: dict[str, tuple[int, int]] = {}
+        self._mount = kernel.mount_id(self._root)
+        self._read_only: dict[str, bool] = {}
         self._placeholders: set[str] = set()
 
     def forget(self) -> None:
         """The workspace is mounted anew, and nothing in it is masked."""
         os.close(self._root)
         self._root = kernel.open_without_links(self._profile.workspace, os.O_RDONLY | os.O_DIRECTORY)
-        self._pinned.clear()
+        self._mount = kernel.mount_id(self._root)
+        self._read_only.clear()
 
-    def put(self) -> None:
-        """See to it that everything is masked now. Raises OSError where it cannot be: then nothing may run."""
+    def put(self, *, complete: bool) -> None:
+        """See to it that everything is masked now. `complete`: what does not exist has its placeholder. Raises OSError where
+        something cannot be masked: then nothing may run."""
         self._placeholders.clear()
         for name in self._profile.protected:
-            self._protect(name.split("/"))
+            self._protect(name.split("/"), complete=complete)
         if self._hidden is not None:
             shut = set(self._placeholders)
             if any(name.startswith(".git/") for name in self._profile.protected):
@@ -81,35 +84,45 @@ class Masks:
             for path in list(found(self._root, self._hidden, shut)):
                 self._hide(path)
 
-    def _protect(self, parts: Sequence[str]) -> None:
+    def _protect(self, parts: Sequence[str], *, complete: bool) -> None:
+        above = self._mount
         for count in range(1, len(parts) + 1):
             path = "/".join(parts[:count])
             if path in self._placeholders:
                 return
-            kind = self._pin(path, last=count == len(parts))
+            kind, above = self._pin(path, above, last=count == len(parts))
+            if kind is Kind.NOTHING and complete:
+                raise Unprotected(errno.ENOENT, f"{path} cannot be protected: its placeholder is gone")
             if kind is Kind.PLACEHOLDER:
                 self._placeholders.add(path)
             if kind is not Kind.DIRECTORY:
                 return
 
-    def _pin(self, path: str, *, last: bool) -> "Kind":
-        """Mount a part of a name over itself, unless the same thing is pinned there already."""
+    def _pin(self, path: str, above: int, *, last: bool) -> "tuple[Kind, int]":
+        """Mount a part of a name over itself, unless it is so already. What stands there, and the number of its mount."""
         try:
             fd = _open(self._root, path)
         except OSError as error:
-            if error.errno in _ABSENT:  # whatever stands above it is covered
-                return Kind.NOTHING
+            if error.errno == errno.ENOENT:
+                return Kind.NOTHING, above
             raise Unprotected(error.errno, f"{path} cannot be protected: {error.strerror}") from error
         try:
-            about = os.fstat(fd)
-            directory = stat.S_ISDIR(about.st_mode)
-            placeholder = directory and stat.S_IMODE(about.st_mode) == PLACEHOLDER_MODE
-            if self._pinned.get(path) != _identity(about):
-                kernel.bind(fd, fd, read_only=last or placeholder or not directory)
-                self._pinned[path] = _identity(about)
+            mode = os.fstat(fd).st_mode
+            kind = _kind(mode)
+            read_only = last or kind is not Kind.DIRECTORY
+            if kernel.mount_id(fd) == above or (read_only and not self._read_only.get(path)):
+                kernel.bind(fd, fd, read_only=read_only)
+                self._read_only[path] = read_only
         finally:
             os.close(fd)
-        return Kind.PLACEHOLDER if placeholder else Kind.DIRECTORY if directory else Kind.FILE
+        return kind, self._mount_of(path)
+
+    def _mount_of(self, path: str) -> int:
+        fd = _open(self._root, path)
+        try:
+            return kernel.mount_id(fd)
+        finally:
+            os.close(fd)
 
     def _hide(self, path: str) -> None:
         """Cover a name, and where it is a link, what it leads to within the workspace."""
@@ -183,6 +196,12 @@ def _open(root: int, path: str) -> int:
             errno.ELOOP, f"{path} is a symbolic link, which cannot be protected: put what it names in its place"
         )
     return fd
+
+
+def _kind(mode: int) -> Kind:
+    if not stat.S_ISDIR(mode):
+        return Kind.FILE
+    return Kind.PLACEHOLDER if stat.S_IMODE(mode) == PLACEHOLDER_MODE else Kind.DIRECTORY
 
 
 def _identity(about: os.stat_result) -> tuple[int, int]:

@@ -7,13 +7,15 @@ descriptor that went astray could put off.
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 
-from agentd.sandbox import cgroup
+from agentd.sandbox import cgroup, wire
 from agentd.sandbox.bounds import Bounds
 from agentd.sandbox.inner import Report
 from agentd.sandbox.protocol import Exited, Output, Run, Usage
+from agentd.sandbox.unavailable import Unavailable
 
 READ = 64 << 10
 PIPE = 256 << 10
@@ -22,6 +24,25 @@ STREAMS = (1, 2)
 GRACE_S = 2.0
 """A cage that was told to end its command and has not done so is ended itself; a zygote that does not do that is lost."""
 MAX_KILLS = 2
+
+
+def standard_input(frame: wire.Frame) -> int:
+    """Standard input for a command: the pipe that was handed over, or what the body holds, in memory. Raises Unavailable: any
+    other descriptor would be a way out of the cage."""
+    if frame.descriptors:
+        fd = frame.descriptors[0]
+        reading = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+        if not stat.S_ISFIFO(os.fstat(fd).st_mode) or not reading:
+            raise Unavailable("bad-stdin", "standard input is the reading end of a pipe", "pass a pipe, or bytes")
+        return os.dup(fd)
+    if not frame.body:
+        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    left = memoryview(frame.body)
+    while left:
+        left = left[os.write(fd, left) :]
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
 
 
 class Running:
@@ -83,15 +104,12 @@ class Running:
 
     def rest(self) -> Iterator[tuple[Output, bytes]]:
         """What still lies in the pipes, and the ends of the streams. Closes everything."""
-        for fd, stream in list(self.pipes.items()):
-            left = PIPE  # more cannot lie there: whoever wrote is dead, or has no business here
-            while fd in self.pipes and left > 0:
-                before = len(self.pipes)
-                yield from self.read(fd)
-                left -= READ
-                if len(self.pipes) < before:
-                    break
+        for fd in list(self.pipes):
+            for _ in range(PIPE // READ):  # more cannot lie there: whoever wrote is dead, or has no business here
+                if fd in self.pipes:
+                    yield from self.read(fd)
             self._close(fd)
+        for stream in STREAMS:
             tail = self._bounds.end(stream)
             if tail.data:
                 yield Output(self.run.id, stream, tail.skipped), tail.data

@@ -27,8 +27,9 @@ from agentd.sandbox.protocol import (
     Rings,
     Run,
 )
-from agentd.sandbox.running import MAX_KILLS, Running
-from agentd.sandbox.views import Unavailable, View
+from agentd.sandbox.running import MAX_KILLS, Running, standard_input
+from agentd.sandbox.unavailable import Unavailable
+from agentd.sandbox.views import View
 
 BACKLOG = 4 << 20
 """Bytes that wait for a parent who does not read; beyond, no output of commands is read, and they wait in turn."""
@@ -48,7 +49,7 @@ class Server:
         self._out = bytearray()
         self._profiles: dict[str, Profile] = {}
         self._views: dict[str, View] = {}
-        self._waiting: dict[str, list[tuple[Run, wire.Frame]]] = {}
+        self._waiting: dict[str, list[tuple[Run, int]]] = {}
         self._runs: dict[int, Running] = {}
         self._groups = 0
 
@@ -106,12 +107,7 @@ class Server:
                 self._kill(self._runs[message.id], "kill")
         finally:
             for fd in frame.descriptors:
-                with suppress(OSError):  # one that waits for its view is closed when it has been handed on
-                    if not self._is_waiting(frame):
-                        os.close(fd)
-
-    def _is_waiting(self, frame: wire.Frame) -> bool:
-        return any(frame is each for waiting in self._waiting.values() for _, each in waiting)
+                os.close(fd)
 
     def _prepare(self, profile: Profile) -> None:
         lacking = [ring for ring in self._rings if ring.name in profile.required and not ring.held]
@@ -146,10 +142,16 @@ class Server:
             refusal = Refused(run.id, run.profile, "no-view", "the view of this profile cannot be built")
         if refusal is not None:
             self._say(refusal)
-        elif self._views[run.profile].settled:
-            self._begin(run, frame)
+            return
+        try:
+            stdin = standard_input(frame)
+        except Unavailable as error:
+            self._say(Refused(run.id, run.profile, error.code, error.message, error.hint))
+            return
+        if self._views[run.profile].settled:
+            self._begin(run, stdin)
         else:
-            self._waiting.setdefault(run.profile, []).append((run, frame))
+            self._waiting.setdefault(run.profile, []).append((run, stdin))
 
     def _refusal(self, run: Run, frame: wire.Frame) -> Refused | None:
         waiting = [each.id for queue in self._waiting.values() for each, _ in queue]
@@ -167,17 +169,15 @@ class Server:
             )
         return None
 
-    def _begin(self, run: Run, frame: wire.Frame) -> None:
+    def _begin(self, run: Run, stdin: int) -> None:
         view = self._views[run.profile]
-        given: list[int] = []
+        given = [stdin]
         running: Running | None = None
         try:
             view.stands()
-            group = self._group(run)
-            running = Running(run, group)
-            given.append(_stdin(frame))
+            running = Running(run, self._group(run))
             given += running.open_pipes()
-            given += group.joiners() if group else ()
+            given += running.group.joiners() if running.group else ()
             self._runs[run.id] = running
             view.forward(run, tuple(given))
         except Unavailable as error:
@@ -223,10 +223,8 @@ class Server:
         view.remember_first()
         view.settled = True
         self._say(Prepared(name, message.rings))
-        for run, frame in self._waiting.pop(name, []):
-            self._begin(run, frame)
-            for fd in frame.descriptors:
-                os.close(fd)
+        for run, stdin in self._waiting.pop(name, []):
+            self._begin(run, stdin)
 
     def _finish(self, message: inner.Finished) -> None:
         running = self._runs.pop(message.id, None)
@@ -280,10 +278,9 @@ class Server:
                 (why.code, why.message) if why else ("view-failed", words or "the view ended before it stood")
             )
             self._say(Refused(0, name, code, message, "see docs/sandbox.md for what a view needs"))
-            for run, frame in self._waiting.pop(name, []):
+            for run, stdin in self._waiting.pop(name, []):
                 self._say(Refused(run.id, name, code, message))
-                for fd in frame.descriptors:
-                    os.close(fd)
+                os.close(stdin)
 
     def _say(self, message: object, body: bytes = b"") -> None:
         self._out += wire.packed(wire.Frame(encode(message), body))
@@ -293,16 +290,3 @@ class Server:
         with suppress(BlockingIOError, ConnectionError):  # a parent that has gone is noticed where it is read
             while self._out:
                 del self._out[: self._parent.send(self._out)]
-
-
-def _stdin(frame: wire.Frame) -> int:
-    """Standard input for a command: the pipe that was handed over, or what the body holds, in memory."""
-    if frame.descriptors:
-        return os.dup(frame.descriptors[0])
-    if not frame.body:
-        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    with open(os.dup(fd), "wb") as file:
-        file.write(frame.body)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 from agentd.sandbox import inner, kernel, view, wire
 from agentd.sandbox.codec import Malformed, decode, encode
+from agentd.sandbox.placeholders import remove_leftovers
 from agentd.sandbox.protocol import UNSAFE, Profile
+from agentd.sandbox.unavailable import Unavailable
 
 SEND_WITHIN_S = 5
 """A zygote that takes no order for so long is lost."""
@@ -26,16 +28,6 @@ END_WITHIN_S = 10.0
 """The kernel ends a namespace of thousands of processes within moments."""
 MAX_WORDS = 4000
 """Characters of bubblewrap's complaint that are passed on."""
-
-
-class Unavailable(Exception):
-    """There is no view. `code` is stable."""
-
-    def __init__(self, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.hint = hint
 
 
 @dataclass(slots=True)
@@ -123,7 +115,17 @@ class View:
         if self._started.info >= 0:
             os.close(self._started.info)
 
+        self._tidy()
         return words.strip()
+
+    def _tidy(self) -> None:
+        """Remove what a zygote that was killed left in the workspace, where that is still the same directory."""
+        with suppress(Unavailable, OSError):
+            self.stands()
+            if self.places:
+                root = kernel.open_without_links(self.profile.workspace, os.O_RDONLY | os.O_DIRECTORY)
+                remove_leftovers(root, self.profile.protected)
+                os.close(root)
 
     def _send(self, message: object, descriptors: tuple[int, ...] = ()) -> None:
         try:
@@ -172,7 +174,7 @@ def _start(profile: Profile, opened: list[view.Opened]) -> _Started:
     readable, writable = os.pipe2(os.O_CLOEXEC)
     caged = profile.name != UNSAFE
     words = view.command(profile, opened, theirs.fileno(), writable) if caged else view.uncaged(theirs.fileno())
-    passed = [theirs.fileno(), writable, *(each.fd for each in opened)]
+    passed = [theirs.fileno(), *(each.fd for each in opened), *([writable] if caged else [])]
     try:
         process = subprocess.Popen(
             words, pass_fds=passed, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={}

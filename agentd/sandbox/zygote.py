@@ -141,6 +141,7 @@ class Zygote:
         """End every cage, leave nothing in the workspace, and end."""
         for child in self._children.values():
             os.kill(child.pid, signal.SIGKILL if self._cage.settled.caged else signal.SIGTERM)
+            child.sock.close()
         for child in self._children.values():
             os.waitpid(child.pid, 0)
         if self._placeholders is not None:
