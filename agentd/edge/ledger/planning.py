@@ -36,6 +36,9 @@ PAGE_LINES = 100
 REST = 1.0
 """Seconds of rest for each second of work."""
 
+_AGELESS = (Kind.GENESIS, Kind.CHECKPOINT)
+"""Kinds of lines that no window looks back on: their time says nothing of what can go."""
+
 NAMED_LINES = 5_000
 """Lines that are asked at a time which versions of the policy they name."""
 
@@ -192,7 +195,7 @@ class _Walk:
                     found = Place(seq - 1, head, signed, hashed.hexdigest(), size, at)
             if ask.to is not None and seq > ask.to:
                 break
-            if seq > newest or at >= until:
+            if seq > newest or (at >= until and kind not in _AGELESS):
                 self.because = f"line {seq} of {at[:19]}Z is one to keep"
                 break
             hashed.update(exported(body, digest) + b"\n")

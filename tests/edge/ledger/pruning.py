@@ -16,6 +16,7 @@ from edge.ledger.lines import NOON, Clock, decision, outcome, signature_is_good
 DAY_NS = 86_400 * NS_PER_S
 MINUTE_NS = 61 * NS_PER_S
 START = NOON - 100 * DAY_NS
+TODAY = NOON
 
 Raw = tuple[int, bytes, str]
 
