@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import deciding, records, starting, streams
+from bench import deciding, pruned, records, starting, streams
 from bench.bodies import CALL, HUGE, LATE, chat_body
 from bench.calls import Compared, Turns, compare
 from bench.client import Address
@@ -24,10 +24,11 @@ class Plan:
     append_s: float
     lines: int
     looks: int
+    quiet_s: float  # of calls before a prune, to compare with
 
 
-THOROUGH = Plan(Turns(15, 0.7), Turns(9, 0.7), 5, 7, 15.0, 30.0, 1_000_000, 40)
-QUICK = Plan(Turns(3, 0.3), Turns(2, 0.3), 1, 2, 3.0, 5.0, 20_000, 10)
+THOROUGH = Plan(Turns(15, 0.7), Turns(9, 0.7), 5, 7, 15.0, 30.0, 1_000_000, 40, 10.0)
+QUICK = Plan(Turns(3, 0.3), Turns(2, 0.3), 1, 2, 3.0, 5.0, 20_000, 10, 2.0)
 
 MARK_CALL = 1.5  # times what the bare proxy adds, in time and in processor time
 MARK_PEER = 0.1  # of what LiteLLM adds
@@ -40,6 +41,10 @@ MARK_RESIDENT_MB = 70.0
 MARK_IDLE_MS = 1.0  # per second: a thousandth of one core is what "nothing" may look like
 MARK_START_S = 0.6
 MARK_READ_MS = 50.0
+PRUNED = 0.1  # of the lines
+MARK_PRUNED_CALL = 1.25  # times the median of a call, while lines are removed
+MARK_GIVEN_BACK = 1.05  # what lines weigh after a prune, beside before: space that came free is given back
+MARK_PRUNED_TAIL_MS = 25.0  # that the 99th of a hundred calls takes longer meanwhile: a step, and its sync
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +197,45 @@ def reading(bench: Bench) -> list[Row]:
     ]
 
 
+def shortening(bench: Bench) -> list[Row]:
+    """Pruning a tenth of a long ledger while calls go on."""
+    found = pruned.pruning(bench.where, bench.plan.lines, round(bench.plan.lines * PRUNED), bench.plan.quiet_s)
+    if not found.lines:
+        return [Row("prune: the small ledger of a quick run is not old enough", "none")]
+    quiet, during = found.before, found.removing
+    longer = during.p99 - quiet.p99
+    return [
+        Row(f"prune {found.lines:,} of {bench.plan.lines:,} lines: verified, written down, s", number(found.plan_s)),
+        Row("  ... removed, space given back, s", number(found.remove_s)),
+        Row(
+            "  ... bytes on disk for each line, after and before",
+            number(found.line_after),
+            number(found.line_before),
+            ratio=times(found.line_after / found.line_before),
+            mark=f"<= {MARK_GIVEN_BACK}x",
+            met=_within(found.line_after / found.line_before, MARK_GIVEN_BACK),
+        ),
+        Row(
+            "  ... a call while lines go: median, ms",
+            number(during.p50),
+            number(quiet.p50),
+            ratio=times(during.p50 / quiet.p50),
+            mark=f"<= {MARK_PRUNED_CALL}x",
+            met=_within(during.p50 / quiet.p50, MARK_PRUNED_CALL),
+        ),
+        Row(
+            "  ... the 99th of a hundred, ms",
+            number(during.p99),
+            number(quiet.p99),
+            ratio=times(during.p99 / quiet.p99),
+            mark=f"<= {MARK_PRUNED_TAIL_MS:g} ms more",
+            met=_within(longer, MARK_PRUNED_TAIL_MS),
+        ),
+        Row("  ... the same while it is verified", number(found.planning.p99), number(quiet.p99)),
+        Row("  ... the slowest of all", number(during.worst), number(quiet.worst)),
+    ]
+
+
 GROUPS: Mapping[str, tuple[str, Callable[[Bench], list[Row]]]] = {
     "call": ("35 KB calls, one client", early_call),
     "late": ("240 KB and 2 MB calls", late_call),
@@ -201,6 +245,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[Bench], list[Row]]]] = {
     "rest": ("memory, idling, cold start", at_rest),
     "append": ("durable lines a second", appending),
     "read": ("reading a long ledger", reading),
+    "prune": ("pruning a long ledger while calls go on", shortening),
 }
 """In this order, by the name that `--only` takes."""
 

@@ -161,12 +161,7 @@ def outcome_line() -> Line:
 
 def reading(where: Spot, lines: int, looks: int) -> Reading:
     """Ask a real daemon on a record of so many lines."""
-    home = CACHE / f"lines-{lines}-{SCHEMA_VERSION}"
-    if not (home / "complete").exists():
-        shutil.rmtree(home, ignore_errors=True)
-        (home / "state").mkdir(mode=0o700, parents=True)
-        uvloop.run(_fill(home / "state", lines))
-        (home / "complete").touch()
+    home = filled(lines)
     state = home / "state"
     size = sum(file.stat().st_size for file in state.glob(f"{DATABASE}*"))
     began = time.monotonic()
@@ -187,6 +182,17 @@ def reading(where: Spot, lines: int, looks: int) -> Reading:
     finally:
         daemon.stop()
         daemon.manager.close()
+
+
+def filled(lines: int) -> Path:
+    """The home of a record of so many lines, which is written once and kept. Whoever would change it copies it first."""
+    home = CACHE / f"lines-{lines}-{SCHEMA_VERSION}"
+    if not (home / "complete").exists():
+        shutil.rmtree(home, ignore_errors=True)
+        (home / "state").mkdir(mode=0o700, parents=True)
+        uvloop.run(_fill(home / "state", lines))
+        (home / "complete").touch()
+    return home
 
 
 def _asked(address: str, paths: list[str]) -> float:

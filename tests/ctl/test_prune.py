@@ -100,14 +100,18 @@ def test_what_holds_holds_after_the_next_start(aged: Office) -> None:
 def test_an_archive_is_kept_and_belongs_to_the_chain(aged: Office, tmp_path: Path) -> None:
     archive = tmp_path / "archive.jsonl"
     answer = pruned(aged, "--export", str(archive), "--json").json
-    assert hashlib.sha256(archive.read_bytes()).hexdigest() == answer["digest"] == pruned_line(aged)["detail"]["archive"]
+    assert (
+        hashlib.sha256(archive.read_bytes()).hexdigest() == answer["digest"] == pruned_line(aged)["detail"]["archive"]
+    )
     assert archive.stat().st_mode & 0o777 == 0o600
     rest = aged.ctl("audit", "export", "--first", str(answer["to"] + 1)).out
     whole = tmp_path / "whole.jsonl"
     whole.write_text(archive.read_text() + rest)
     verified = run("audit", "verify", "--file", str(whole))
     assert verified.code == Exit.OK, verified.out
-    assert aged.ctl("audit", "prune", "--before", "40d", *REASON, "--export", str(archive)).code == Exit.OK, "nothing to do"
+    assert aged.ctl("audit", "prune", "--before", "40d", *REASON, "--export", str(archive)).code == Exit.OK, (
+        "nothing to do"
+    )
 
 
 def test_an_archive_replaces_no_file(aged: Office, tmp_path: Path) -> None:
@@ -175,7 +179,9 @@ def a_prune_line_of_their_own_at_the_end(connection: sqlite3.Connection) -> None
     detail = {"to": 9, "head": digests[9], "reason": "old", "kept": [[1, digests[1]]], "lines": 8}
     line = dict.fromkeys(["agent", "caller"]) | {"seq": last[0] + 1, "id": "prune-x", "kind": "prune", "prev": last[1]}
     body = canonical(line | {"at": "2027-03-05T10:00:00.000000Z", "detail": detail})
-    connection.execute("INSERT INTO lines (seq, body, digest) VALUES (?, ?, ?)", (last[0] + 1, body.decode(), digest_of(body)))
+    connection.execute(
+        "INSERT INTO lines (seq, body, digest) VALUES (?, ?, ?)", (last[0] + 1, body.decode(), digest_of(body))
+    )
     change(connection, "DELETE FROM lines WHERE seq BETWEEN 2 AND 9")
 
 

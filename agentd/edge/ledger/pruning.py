@@ -18,7 +18,7 @@ from typing import Any
 from agentd.core.accounting.pruned import Cut, cut_of
 from agentd.edge.ledger import schema
 
-STEP_LINES = 100
+STEP_LINES = 64
 """Lines of one step: a few milliseconds, and no call waits for more than one step."""
 
 STEP_PAGES = 64
@@ -111,5 +111,5 @@ def _give_back(connection: sqlite3.Connection) -> bool:
     able = connection.execute("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL
     if not able or not connection.execute("PRAGMA freelist_count").fetchone()[0]:
         return False
-    connection.execute(f"PRAGMA incremental_vacuum({STEP_PAGES})").fetchall()
+    connection.executescript(f"PRAGMA incremental_vacuum({STEP_PAGES})")  # `execute` would step once, and so free one page
     return True

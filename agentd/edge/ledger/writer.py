@@ -48,8 +48,8 @@ PROBE_S = 1.0
 STEP_PAUSE_S = 0.01
 """Between two steps of a removal while nothing else is to be written."""
 
-STEP_BATCHES = 4
-"""Under load a step comes after so many batches: it slows the record down by a quarter or so, for a while."""
+STEP_BATCHES = 8
+"""Under load a step comes after so many batches: it is felt by one call in ten or so, for a while."""
 
 _NS_PER_S = 10**9
 

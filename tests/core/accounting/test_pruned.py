@@ -200,4 +200,3 @@ def test_a_prune_line_that_makes_no_sense_is_none(change):
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{}", b'{"kind":"prune"}', b"[" * 100_000])
 def test_what_is_no_record_is_no_cut(body):
     assert cut_of(9, body, "") is None
-

@@ -3,7 +3,9 @@ needed."""
 
 import asyncio
 import hashlib
+import shutil
 import sqlite3
+from itertools import pairwise
 
 import pytest
 
@@ -12,6 +14,7 @@ from agentd.core.types.errors import AgentdError
 from agentd.core.types.records import Kind
 from agentd.core.types.tokens import id_of
 from agentd.edge.ledger.ledger import Ledger
+from agentd.edge.ledger.pruning import STEP_PAGES, _give_back
 from edge.ledger.lines import HOUR, POLICY, Clock, Key, decision, lines_of, outcome, run
 from edge.ledger.pruning import (
     DAY_NS,
@@ -31,13 +34,34 @@ from edge.ledger.pruning import (
 KEY = Key()
 
 
-def prune(tmp_path, before=40, key=KEY, **more):
+FILLED = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _filled(tmp_path_factory):
+    """A hundred days with a call each, written once for all tests."""
+    FILLED["state"] = tmp_path_factory.mktemp("aged") / "state"
+
+    async def fill():
+        clock = Clock(START)
+        async with Ledger.open(FILLED["state"], clock, KEY) as ledger:
+            await days(ledger, clock, 100, calls=1)
+
+    run(fill())
+
+
+def aged(directory):
+    """That record, copied here, and the clock a hundred days later."""
+    shutil.copytree(FILLED["state"], directory, dirs_exist_ok=True)
+    return Clock(START + 100 * DAY_NS)
+
+
+def prune(tmp_path, before=40, **more):
     """A hundred days, pruned: the rows before and after, the answer, and the state of the record."""
 
     async def conversation():
-        clock = Clock(START)
-        async with Ledger.open(tmp_path, clock, key) as ledger:
-            await days(ledger, clock, 100, calls=1)
+        clock = aged(tmp_path)
+        async with Ledger.open(tmp_path, clock, KEY) as ledger:
             whole = await raws(ledger)
             answer = await ledger.prune(ask(clock, before, **more), prune_line(clock))
             await done(ledger)
@@ -71,8 +95,8 @@ def test_the_digest_is_that_of_an_archive_of_what_goes(tmp_path):
 
 
 def test_nothing_younger_goes_and_so_many_lines_stay(tmp_path):
-    whole, left, answer, _ = prune(tmp_path, keep_lines=250)
-    assert answer["to"] <= len(whole) - 250
+    _, left, answer, _ = prune(tmp_path, keep_lines=250)
+    assert answer["line"] - 10 <= answer["to"] + 251 <= answer["line"], "as far as a checkpoint allows"
     assert checked(left, KEY.public_hex).intact
 
 
@@ -93,10 +117,13 @@ def test_a_second_prune_goes_on_where_the_first_ended(tmp_path):
     async def conversation():
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
-            await days(ledger, clock, 60, calls=1)
+            await days(ledger, clock, 3, calls=5)
+            clock.at += 57 * DAY_NS
+            await days(ledger, clock, 1)
             first = await ledger.prune(ask(clock, 40), prune_line(clock))
             await done(ledger)
-            await days(ledger, clock, 40, calls=1)
+            clock.at += 37 * DAY_NS
+            await days(ledger, clock, 2, calls=1)
             second = await ledger.prune(ask(clock, 33), prune_line(clock))
             await done(ledger)
             return first, second, await raws(ledger)
@@ -160,7 +187,8 @@ def test_what_is_still_needed_stays(tmp_path):
             await ledger.append(act(clock, Kind.TOKEN, "token.revoke", id=old["id"]))
             await next_day(ledger, clock)
             await ledger.append(outcome(told["slow"], clock.at))
-            await days(ledger, clock, 60, calls=1)
+            clock.at += 58 * DAY_NS
+            await days(ledger, clock, 2, calls=1)
             answer = await ledger.prune(ask(clock, 60.5), prune_line(clock))
             await done(ledger)
             await ledger.append(outcome(told["open"], clock.at))
@@ -195,7 +223,9 @@ def test_a_version_that_comes_back_while_lines_go_stays(tmp_path):
             await ledger.keep_policy(digest, "p1")
             await ledger.append(policy_line(clock, digest))
             await ledger.append(policy_line(clock, POLICY))
-            await days(ledger, clock, 100, calls=1)
+            await days(ledger, clock, 1)
+            clock.at += 90 * DAY_NS
+            await days(ledger, clock, 1)
             answer = await ledger.prune(ask(clock, 40), prune_line(clock))
             await ledger.keep_policy(digest, "p1")
             await ledger.append(policy_line(clock, digest))
@@ -216,9 +246,8 @@ def test_a_version_that_comes_back_while_lines_go_stays(tmp_path):
 )
 def test_a_flaw_in_what_would_go_is_not_thrown_away(tmp_path, statement):
     async def conversation():
-        clock = Clock(START)
+        clock = aged(tmp_path)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
-            await days(ledger, clock, 100, calls=1)
             with sqlite3.connect(tmp_path / "ledger.db") as connection:
                 connection.execute("DROP TRIGGER lines_no_update")
                 connection.execute("DROP TRIGGER lines_no_delete")
@@ -240,15 +269,14 @@ def test_an_archive_that_lacks_something_stops_it(tmp_path):
 
 def test_a_cut_is_made_only_where_it_was_planned(tmp_path):
     with pytest.raises(AgentdError) as refused:
-        prune(tmp_path, to=99)
-    assert refused.value.code == "prune.changed", "line 100 is no checkpoint"
+        prune(tmp_path, to=2)
+    assert refused.value.code == "prune.changed", "line 3 is no checkpoint"
 
 
 def test_a_plan_changes_nothing_and_can_be_carried_out_as_it_was_shown(tmp_path):
     async def conversation():
-        clock = Clock(START)
+        clock = aged(tmp_path)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
-            await days(ledger, clock, 100, calls=1)
             before = await raws(ledger)
             plan = await ledger.plan_prune(ask(clock, 40))
             assert await raws(ledger) == before
@@ -283,18 +311,23 @@ def test_only_what_the_key_has_signed_is_cut_by_its_holder(tmp_path):
         async with Ledger.open(tmp_path, clock, key) as ledger:
             return await ledger.plan_prune(ask(clock, 40))
 
-    async def fill():
-        clock = Clock(START)
-        async with Ledger.open(tmp_path, clock, KEY) as ledger:
-            await days(ledger, clock, 100, calls=1)
-
-    run(fill())
+    aged(tmp_path)
     assert run(conversation(KEY))["lines"] > 0
     assert [run(conversation(key))["lines"] for key in (Key(), None)] == [0, 0]
 
 
 def test_a_record_without_a_key_is_cut_and_nobody_vouches(tmp_path):
-    _, left, answer, _ = prune(tmp_path, key=None)
+    async def conversation():
+        clock = Clock(START)
+        async with Ledger.open(tmp_path, clock, None) as ledger:
+            await days(ledger, clock, 2)
+            clock.at += 90 * DAY_NS
+            await days(ledger, clock, 1)
+            answer = await ledger.prune(ask(clock, 40), prune_line(clock))
+            await done(ledger)
+            return await raws(ledger), answer
+
+    left, answer = run(conversation())
     report = checked(left, None)
     assert (answer["signed"], report.intact, report.pruned.vouched) == (False, True, False)
 
@@ -314,6 +347,21 @@ def test_the_space_is_given_back(tmp_path):
 
     before, after = run(conversation())
     assert after < before / 10
+
+
+def test_each_step_gives_a_bounded_number_of_pages_back(tmp_path):
+    """Not one page a step, which would take hours, nor all at once, for which everybody would wait."""
+    connection = sqlite3.connect(tmp_path / "some.db", isolation_level=None)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("CREATE TABLE t (x)")
+    connection.executemany("INSERT INTO t VALUES (?)", (("x" * 3_000,) for _ in range(4 * STEP_PAGES)))
+    connection.execute("DELETE FROM t")
+    free = []
+    while _give_back(connection):
+        free.append(connection.execute("PRAGMA freelist_count").fetchone()[0])
+    connection.close()
+    assert [before - after for before, after in pairwise(free)][:2] == [STEP_PAGES, STEP_PAGES]
+    assert free[-1] == 0
 
 
 def test_calls_are_taken_while_lines_go(tmp_path):
@@ -350,7 +398,12 @@ def test_a_stop_in_the_middle_of_it_is_no_end_of_it(tmp_path):
             pending = await ledger.reader.extent()
             report = checked(await raws(ledger), KEY.public_hex)
             await done(ledger)
-            return pending["pruning"], report, checked(await raws(ledger), KEY.public_hex), await ledger.reader.recompute_spend()
+            return (
+                pending["pruning"],
+                report,
+                checked(await raws(ledger), KEY.public_hex),
+                await ledger.reader.recompute_spend(),
+            )
 
     pending, during, after, differs = run(conversation())
     assert (pending, during.intact, after.intact, differs) == (True, True, True, [])
