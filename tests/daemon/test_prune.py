@@ -1,5 +1,5 @@
-"""An old record and a real daemon: the settings prune it, an operator prunes it while calls go on, and a start restores budgets from
-the lines, not from sums that somebody emptied."""
+"""An old record and a real daemon: the settings prune it, an operator prunes it while calls go on, and a start restores
+budgets from the lines, not from sums that somebody emptied."""
 
 import asyncio
 import json

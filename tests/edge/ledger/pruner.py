@@ -1,6 +1,8 @@
-"""A daemon to be killed while it prunes: it prunes what is older than forty days and takes calls at the same time. Each receipt is
-reported on stdout, unbuffered, before it goes on: `p SEQ DIGEST` for the prune line, `d SEQ DIGEST` for a decision, and `e 0 0`
-when nothing is left to remove."""
+"""A daemon to be killed while it prunes: it prunes what is older than forty days and takes calls at the same time.
+
+Each receipt is reported on stdout, unbuffered, before it goes on: `p SEQ 0` for the prune line, `d SEQ DIGEST` for a decision,
+and `e 0 0` when nothing is left to remove.
+"""
 
 import asyncio
 import os
