@@ -5,7 +5,8 @@ listens.
     agentd-sandbox [--listen PATH]      a service; without a path, the socket that the service manager opened
     agentd-sandbox --rings              say which layers this machine has, one a line; exit status 1 where a usual one is missing
 
-`--cgroup DIR` hands a control group over, once for each hierarchy; `--cgroup auto` takes this unit's own.
+`--unsafe` lets the profile without a cage be prepared. `--cgroup DIR` hands a control group over, once for each hierarchy;
+`--cgroup auto` takes this unit's own.
 """
 
 import argparse
@@ -13,9 +14,11 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from agentd.sandbox import cgroup, kernel, seccomp, trying
-from agentd.sandbox.protocol import Profile, Ring
+from agentd.sandbox import cgroup, kernel, trying
+from agentd.sandbox.protocol import UNSAFE, Profile, Ring
 from agentd.sandbox.server import Server
 
 FIRST_PASSED = 3
@@ -34,14 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, SIGKILL)
         parent = socket.socket(fileno=asked.fd)
         parent.set_inheritable(False)
-        _seal()
-        Server(parent, rings, hierarchies).serve()
+        _seal(network=asked.unsafe)
+        Server(parent, rings, hierarchies, unsafe=asked.unsafe).serve()
         return
     listener = _listener(asked.listen)
-    _seal()
+    _seal(network=asked.unsafe)
     while True:
         parent, _ = listener.accept()
-        Server(parent, rings, hierarchies).serve()
+        Server(parent, rings, hierarchies, unsafe=asked.unsafe).serve()
 
 
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -55,14 +58,21 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--cgroup", action="append", default=[], metavar="DIR", help="a control group handed over, or auto"
     )
+    parser.add_argument("--unsafe", action="store_true", help=f"serve {UNSAFE}, too; this process then has the network")
     return parser.parse_args(words)
 
 
-def _seal() -> None:
-    """Nobody of the same user may look in; no socket but local ones, for this process and all it starts."""
+def _seal(*, network: bool) -> None:
+    """Nobody of the same user may look in, no program gains rights, and unless a profile without a cage is to be served there is
+    no network: a namespace without an interface. (A filter would be inherited by the views, which have a loopback.)"""
+    if not network:
+        uid, gid = os.geteuid(), os.getegid()
+        with suppress(OSError):  # then no view can be had either, and every profile with a cage is refused
+            kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET)
+            for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+                Path("/proc/self", name).write_text(line)
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    kernel.install(kernel.compiled(seccomp.own_filter(kernel.MACHINE)))
 
 
 def _listener(path: str | None) -> socket.socket:

@@ -71,6 +71,30 @@ def errno_of(number: int) -> int:
     return 0x00050000 | number
 
 
+def unpack(program: bytes, at: int) -> tuple[int, int, int, int]:
+    """An instruction by its place: operation, jump when true, jump when false, constant."""
+    operation, if_true, if_false, constant = struct.unpack_from("<HBBI", program, 8 * at)
+    return operation, if_true, if_false, constant
+
+
+def judge(program: bytes, arch: int, number: int, arguments: Sequence[int]) -> int:
+    """What the kernel would answer: the same steps, for architectures that are not at hand."""
+    data = struct.pack("<IIQ6Q", number, arch, 0, *(*arguments, 0, 0, 0, 0, 0, 0)[:6])
+    at, held = 0, 0
+    while True:
+        operation, if_true, if_false, constant = unpack(program, at)
+        if operation == _RETURN:
+            return constant
+        if operation == _LOAD:
+            held = int.from_bytes(data[constant : constant + 4], "little")
+            at += 1
+            continue
+        true = {_JUMP_EQUAL: held == constant, _JUMP_AT_LEAST: held >= constant, _JUMP_ANY_BIT: bool(held & constant)}[
+            operation
+        ]
+        at += 1 + (if_true if true else if_false)
+
+
 def _rule(rule: Rule) -> list[bytes]:
     answer = _instruction(_RETURN, constant=errno_of(rule.errno))
     if rule.when is None:

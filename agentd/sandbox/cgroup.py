@@ -18,8 +18,6 @@ CONTROLLERS = ("memory", "pids", "cpu")
 CPU_PERIOD_US = 100_000
 EMPTY_WITHIN_S = 2.0
 """After its namespace is gone a group is empty; the kernel may need moments to say so."""
-FIRST_PROCESS = 1
-"""A call's own first process is counted, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def _is_pids(path: Path) -> bool:
 
 
 def _settings(hierarchy: Hierarchy, limits: Limits) -> list[tuple[str, str]]:
-    tasks = str(limits.tasks + FIRST_PROCESS)
+    tasks = str(limits.tasks)
     quota = str(int(limits.cpus * CPU_PERIOD_US))
     settings = [("pids.max", tasks)]
     if hierarchy.unified:

@@ -1,4 +1,4 @@
-"""Which system calls a caged command may not make, and why. Two filters: the command's, and the sandbox process' own.
+"""Which system calls a caged command may not make, and why.
 
 A list of what is refused and not of what is allowed: programs of all kinds must run, and view, namespaces and Landlock are the
 walls. This layer takes away the kernel's side doors. Refused calls fail with an error that programs know how to go on from:
@@ -74,13 +74,4 @@ def command_filter(machine: str) -> bytes:
         Rule(number, errno.ENOSYS if name in _ABSENT else errno.EPERM, _CONDITIONS.get(name))
         for name, number in numbers.items()
     ]
-    return assemble(kernel.AUDIT_ARCH[machine], rules, errno.EPERM)
-
-
-def own_filter(machine: str) -> bytes:
-    """The filter of the sandbox process: local sockets, and the netlink that bubblewrap needs to raise a loopback; no other."""
-    numbers = {**_SAME_EVERYWHERE, **NUMBERS[machine]}
-    local = When(0, Test.NONE_OF, (AF_UNIX, AF_NETLINK))
-    rules = [Rule(numbers["socket"], errno.EPERM, local)]
-    rules += [Rule(numbers[name], errno.ENOSYS) for name in sorted(_ABSENT - {"clone3"})]
     return assemble(kernel.AUDIT_ARCH[machine], rules, errno.EPERM)

@@ -40,12 +40,15 @@ NAME_OF_GROUP = "call"
 class Server:
     """State of the process for one connection."""
 
-    def __init__(self, parent: socket.socket, rings: Sequence[Ring], hierarchies: Sequence[cgroup.Hierarchy]) -> None:
+    def __init__(
+        self, parent: socket.socket, rings: Sequence[Ring], hierarchies: Sequence[cgroup.Hierarchy], *, unsafe: bool
+    ) -> None:
         parent.setblocking(False)
         self._parent = parent
         self._receiver = wire.Receiver(parent)
         self._rings = tuple(rings)
         self._hierarchies = hierarchies
+        self._unsafe = unsafe
         self._out = bytearray()
         self._profiles: dict[str, Profile] = {}
         self._views: dict[str, View] = {}
@@ -110,6 +113,12 @@ class Server:
                 os.close(fd)
 
     def _prepare(self, profile: Profile) -> None:
+        if profile.name == UNSAFE and not self._unsafe:
+            hint = "start agentd-sandbox with --unsafe, if commands may really run without a cage"
+            self._say(
+                Refused(0, profile.name, "unsafe-is-off", "this sandbox process serves no profile without a cage", hint)
+            )
+            return
         lacking = [ring for ring in self._rings if ring.name in profile.required and not ring.held]
         unknown = set(profile.required) - {ring.name for ring in self._rings}
         if profile.name != UNSAFE and (lacking or unknown):

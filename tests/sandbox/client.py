@@ -93,6 +93,11 @@ class Sandbox:
             lambda message: isinstance(message, Prepared) or (isinstance(message, Refused) and message.id == 0)
         )
 
+    def say_prepare(self, profile: Profile) -> None:
+        """Prepare and wait, keeping what is said of commands meanwhile."""
+        self.say(Prepare(profile))
+        self.until(lambda message: isinstance(message, Prepared))
+
     def until(self, wanted: Callable[[Any], bool]) -> Any:
         """Hear until a message is the wanted one; what concerns commands is kept on the way."""
         while True:

@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agentd.sandbox.protocol import UNSAFE, Limits, Prepared, Profile
-from sandbox.client import Sandbox, gone, sandbox
+from agentd.sandbox.protocol import UNSAFE, Limits, Prepared, Profile, Refused
+from sandbox.client import Sandbox, dropped, gone, sandbox
 
 FORK_BOMB = "b() { b | b & b; }; b"
 
@@ -113,7 +114,7 @@ def _below(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def own(profile: Profile) -> "object":
+def own(profile: Profile) -> Iterator[Sandbox]:
     """A sandbox process that a test may break."""
     with sandbox() as made:
         assert isinstance(made.prepare(profile), Prepared)
@@ -182,8 +183,20 @@ def _line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
-def test_the_profile_without_a_cage_says_so_by_its_name_and_still_leaves_nothing(process: Sandbox, ws: Path) -> None:
-    unsafe = Profile(UNSAFE, str(ws))
+def test_the_profile_without_a_cage_is_off_by_default(process: Sandbox, ws: Path) -> None:
+    refused = process.prepare(Profile(UNSAFE, str(ws)))
+    assert isinstance(refused, Refused)
+    assert (refused.code, "--unsafe" in refused.hint) == ("unsafe-is-off", True)
+
+
+@pytest.fixture
+def unguarded() -> Iterator[Sandbox]:
+    with sandbox("--unsafe") as made:
+        yield made
+
+
+def test_the_profile_without_a_cage_leaves_nothing_either(unguarded: Sandbox, ws: Path) -> None:
+    process, unsafe = unguarded, Profile(UNSAFE, str(ws))
     assert isinstance(process.prepare(unsafe), Prepared)
     done = process.run(UNSAFE, ["bash", "-c", "setsid sleep 786 & disown; cat /proc/1/comm"], cwd=str(ws))
     assert done.exited.status == 0
@@ -192,3 +205,12 @@ def test_the_profile_without_a_cage_says_so_by_its_name_and_still_leaves_nothing
     late = process.run(UNSAFE, ["bash", "-c", "setsid sleep 787 & sleep 788"], limits=Limits(wall_s=0.5))
     assert late.exited.killed_by == "wall"
     assert _with("sleep\x00787", "sleep\x00788") == []
+
+
+def test_the_sandbox_process_has_no_network_and_shows_nothing_of_itself(process: Sandbox) -> None:
+    pid = process.process.pid
+    interfaces = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
+    look = f"cat /proc/{pid}/environ /proc/{pid}/maps; ls /proc/{pid}/fd"
+    done = subprocess.run(["bash", "-c", look], capture_output=True, check=False, **dropped())
+    assert done.stdout == b""
