@@ -92,7 +92,7 @@ def decision(at_ns: int = NOON, **more: Any) -> Line:
     return replace(line, **more)
 
 
-def outcome(opens: int, at_ns: int = NOON, **more: Any) -> Line:
+def outcome(opens: int | None, at_ns: int = NOON, **more: Any) -> Line:
     """What came of it."""
     line = Line(
         kind=Kind.OUTCOME,
@@ -120,6 +120,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 async def verified(ledger: Ledger, **more: Any) -> Report:
     """The whole chain, verified against its anchor as the operator's command does it."""
     noted = await ledger.reader.anchor()
+    assert noted is not None
     verifier = Verifier(anchors=[Link(noted["seq"], noted["digest"])], **more)
     async for row in ledger.reader.raw():
         verifier.feed(*row)

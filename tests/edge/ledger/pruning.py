@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agentd.core.accounting.chain import Report, cut_of, verify
+from agentd.core.accounting.chain import Pruned, Report, cut_of, verify
 from agentd.core.accounting.times import NS_PER_S, rfc3339
 from agentd.core.types.records import Kind, Line
 from agentd.edge.ledger.ledger import Ledger
@@ -39,7 +39,9 @@ async def next_day(ledger: Ledger, clock: Clock) -> None:
     sealed = asyncio.Event()
     forget = ledger.on_append(lambda line: sealed.set() if line["kind"] == Kind.CHECKPOINT else None)
     today = clock.at
-    while not sealed.is_set():  # the writer may note the time of its last checkpoint only now, after the clock was moved
+    while (
+        not sealed.is_set()
+    ):  # the writer may note the time of its last checkpoint only now, after the clock was moved
         clock.at += MINUTE_NS
         await ledger.append(act(Clock(today), Kind.ALARM, "test.day"))
         with contextlib.suppress(TimeoutError):
@@ -75,6 +77,12 @@ def checked(rows: list[Raw], trusted: str | None) -> Report:
     prunes = [cut for row in rows if (cut := cut_of(*row)) is not None]
     keys = None if trusted is None else frozenset({trusted})
     return verify(rows, check=signature_is_good, trusted=keys, cut=prunes[-1] if prunes else None)
+
+
+def cut_in(report: Report) -> Pruned:
+    """What the report says is gone."""
+    assert report.pruned is not None
+    return report.pruned
 
 
 def kinds(rows: list[Raw]) -> dict[int, str]:

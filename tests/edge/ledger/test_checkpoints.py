@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,14 +12,14 @@ from agentd.edge.ledger.ledger import Ledger
 from edge.ledger.lines import Clock, Key, decision, lines_of, run, signature_is_good, verified
 
 
-def denial():
+def denial() -> Any:
     return decision(verdict="deny")
 
 
-def test_a_checkpoint_is_written_at_the_end_signed_and_logged(tmp_path, caplog):
+def test_a_checkpoint_is_written_at_the_end_signed_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     key = Key()
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock(), key) as ledger:
             await ledger.append(denial())
         async with Ledger.open(tmp_path, Clock(), key) as ledger:
@@ -33,8 +35,8 @@ def test_a_checkpoint_is_written_at_the_end_signed_and_logged(tmp_path, caplog):
     assert f"checkpoint 3 {seal['digest']} of ledger {ledger_id}" in caplog.text
 
 
-def test_without_a_key_a_checkpoint_says_that_it_is_unsigned(tmp_path):
-    async def conversation():
+def test_without_a_key_a_checkpoint_says_that_it_is_unsigned(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             await ledger.append(denial())
         async with Ledger.open(tmp_path, Clock()) as ledger:
@@ -46,7 +48,7 @@ def test_without_a_key_a_checkpoint_says_that_it_is_unsigned(tmp_path):
     assert (report.intact, report.signed, report.vouched_to) == (True, 0, 0)
 
 
-def test_a_signature_of_another_place_or_key_is_bad(tmp_path):
+def test_a_signature_of_another_place_or_key_is_bad(tmp_path: Path) -> None:
     key = Key()
     assert signature_is_good(key.public_hex, b"m", key.sign(b"m").hex())
     assert not signature_is_good(key.public_hex, b"n", key.sign(b"m").hex())
@@ -55,10 +57,12 @@ def test_a_signature_of_another_place_or_key_is_bad(tmp_path):
 
 
 @pytest.mark.parametrize(("lines", "seals"), [(3, 0), (4, 1), (9, 2)])
-def test_a_checkpoint_comes_after_so_many_lines(tmp_path, monkeypatch, lines, seals):
+def test_a_checkpoint_comes_after_so_many_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: Any, seals: Any
+) -> None:
     monkeypatch.setattr(writer, "CHECKPOINT_LINES", 5)
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             for _ in range(lines):
                 await ledger.append(denial())
@@ -69,11 +73,13 @@ def test_a_checkpoint_comes_after_so_many_lines(tmp_path, monkeypatch, lines, se
     assert run(conversation()) == [5] * seals
 
 
-def test_a_checkpoint_comes_after_so_long_if_anything_was_written(tmp_path, monkeypatch):
+def test_a_checkpoint_comes_after_so_long_if_anything_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(writer, "PROBE_S", 0.002)
     clock = Clock()
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, clock) as ledger:
             seen = asyncio.Event()
             ledger.on_append(lambda record: seen.set() if record["kind"] == "checkpoint" else None)
@@ -89,10 +95,10 @@ def test_a_checkpoint_comes_after_so_long_if_anything_was_written(tmp_path, monk
     assert (count, [line["seq"] for line in lines][:1]) == (3, [3]), "and an idle record writes none"
 
 
-def test_a_key_may_change_and_the_last_one_vouches(tmp_path):
+def test_a_key_may_change_and_the_last_one_vouches(tmp_path: Path) -> None:
     old, new = Key(), Key()
 
-    async def conversation():
+    async def conversation() -> Any:
         for key in (old, new):
             async with Ledger.open(tmp_path, Clock(), key) as ledger:
                 await ledger.append(denial())

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,12 +19,13 @@ VICTIM = Path(__file__).with_name("victim.py")
 SEED = 20_261_125
 
 
-def killed_after(state, reports):
+def killed_after(state: Path, reports: int) -> Any:
     """Start a writer, kill it after so many reports at a moment of its own, and give back all that it reported."""
     environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"}
     process = subprocess.Popen(
         [sys.executable, str(VICTIM), str(state)], stdout=subprocess.PIPE, env=environment, bufsize=0
     )
+    assert process.stdout is not None
     said = b""
     while said.count(b"\n") < reports:
         chunk = process.stdout.read(4096)
@@ -37,7 +39,7 @@ def killed_after(state, reports):
     return [(kind, int(seq), digest) for kind, seq, digest in (line.split() for line in whole.splitlines())]
 
 
-async def after_the_crash(state):
+async def after_the_crash(state: Path) -> Any:
     noted = read_anchor(state / "ledger.head")
     async with Ledger.open(state, Clock()) as ledger:
         there = {seq: digest async for seq, _, digest in ledger.reader.raw()}
@@ -45,7 +47,7 @@ async def after_the_crash(state):
         return noted, there, outcomes, await verified(ledger), await ledger.reader.recompute_spend()
 
 
-def crashes(state, count, seed=SEED):
+def crashes(state: Path, count: int, seed: int = SEED) -> Any:
     chance = random.Random(seed)
     acknowledged = {}
     for _ in range(count):
@@ -62,16 +64,16 @@ def crashes(state, count, seed=SEED):
     return len(acknowledged)
 
 
-def test_killed_again_and_again_a_record_loses_nothing(tmp_path):
+def test_killed_again_and_again_a_record_loses_nothing(tmp_path: Path) -> None:
     assert crashes(tmp_path / "state", 20) > 20
 
 
 @pytest.mark.slow
-def test_killed_two_hundred_times_a_record_loses_nothing(tmp_path):
+def test_killed_two_hundred_times_a_record_loses_nothing(tmp_path: Path) -> None:
     assert all(crashes(tmp_path / str(n), 20, SEED + n) > 20 for n in range(10))
 
 
-def test_killed_while_it_begins_a_record_begins(tmp_path):
+def test_killed_while_it_begins_a_record_begins(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     environment = os.environ | {"PYTHONPATH": f"{TESTS}:{TESTS.parent}"}
     for n in range(6):
@@ -89,6 +91,6 @@ def test_killed_while_it_begins_a_record_begins(tmp_path):
         assert (report.intact, report.open_count) == (True, 0)
 
 
-async def after_opening(state):
+async def after_opening(state: Path) -> Any:
     async with Ledger.open(state, Clock()) as ledger:
         return await verified(ledger)

@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import sqlite3
 import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,15 +18,15 @@ from agentd.gate import ports
 from edge.ledger.lines import HOUR, NOON, Clock, Key, decision, lines_of, outcome, run, verified
 
 
-def test_the_ledger_fits_its_ports():
+def test_the_ledger_fits_its_ports() -> None:
     def fits(ledger: Ledger) -> tuple[ports.Ledger, ports.RecordReader]:
         return ledger, ledger.reader
 
-    assert fits
+    assert callable(fits)
 
 
-def test_a_receipt_names_a_line_that_is_there(tmp_path):
-    async def conversation():
+def test_a_receipt_names_a_line_that_is_there(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path / "state", Clock()) as ledger:
             receipt = await ledger.append(decision())
             assert receipt.decision == "d-2"
@@ -41,8 +43,8 @@ def test_a_receipt_names_a_line_that_is_there(tmp_path):
     assert (line["id"], line["class"], line["verdict"], line["opens"]) == ("d-2", "implementation", "allow", None)
 
 
-def test_the_first_line_is_the_genesis(tmp_path):
-    async def conversation():
+def test_the_first_line_is_the_genesis(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock(), signer := Key()) as ledger:
             return ledger.id, signer.public_hex, await lines_of(ledger)
 
@@ -51,8 +53,8 @@ def test_the_first_line_is_the_genesis(tmp_path):
     assert genesis["detail"] == {"ledger": ledger_id, "format": 1, "public": public}
 
 
-def test_two_hundred_at_once_share_commits_and_keep_one_chain(tmp_path):
-    async def conversation():
+def test_two_hundred_at_once_share_commits_and_keep_one_chain(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             receipts = await asyncio.gather(*(ledger.append(decision(request=f"r-{i}")) for i in range(200)))
             commits = ledger.counters.commits
@@ -67,8 +69,8 @@ def test_two_hundred_at_once_share_commits_and_keep_one_chain(tmp_path):
     assert (report.intact, report.lines, report.open_count) == (True, 401, 0)
 
 
-def test_a_chain_goes_on_where_it_ended(tmp_path):
-    async def one(n):
+def test_a_chain_goes_on_where_it_ended(tmp_path: Path) -> None:
+    async def one(n: Any) -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             receipt = await ledger.append(decision(verdict="deny", request=f"r-{n}"))
             return ledger.id, receipt.seq, await verified(ledger)
@@ -95,8 +97,8 @@ def test_a_chain_goes_on_where_it_ended(tmp_path):
         (outcome(None), "record.not_open"),
     ],
 )
-def test_a_line_that_cannot_be_one_is_refused_alone(tmp_path, line, code):
-    async def conversation():
+def test_a_line_that_cannot_be_one_is_refused_alone(tmp_path: Path, line: Any, code: str) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             await ledger.append(decision())
             before, bad, after = await asyncio.gather(
@@ -112,8 +114,8 @@ def test_a_line_that_cannot_be_one_is_refused_alone(tmp_path, line, code):
     assert (report.intact, report.lines) == (True, 4)
 
 
-def test_an_outcome_closes_its_decision_once(tmp_path):
-    async def conversation():
+def test_an_outcome_closes_its_decision_once(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             receipt = await ledger.append(decision())
             assert ledger.counters.open == 1
@@ -131,11 +133,11 @@ def test_an_outcome_closes_its_decision_once(tmp_path):
     assert report.intact
 
 
-def test_hostile_text_is_kept_visibly(tmp_path):
+def test_hostile_text_is_kept_visibly(tmp_path: Path) -> None:
     nasty = "a\ud800\x00\u202e\n'; DROP TABLE lines; --"
     kept = nasty.replace("\ud800", "\\ud800").replace("\0", "\\u0000")
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             receipt = await ledger.append(decision(session=nasty, model_asked=nasty))
             await ledger.append(outcome(receipt.seq))
@@ -153,11 +155,11 @@ def test_hostile_text_is_kept_visibly(tmp_path):
     assert report.intact
 
 
-def test_policies_are_kept_whole_by_their_hash(tmp_path):
+def test_policies_are_kept_whole_by_their_hash(tmp_path: Path) -> None:
     text = "version: 1\n# é\n"
     digest = hashlib.sha256(text.encode()).hexdigest()
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             await asyncio.gather(*(ledger.keep_policy(digest, text) for _ in range(3)))
             with pytest.raises(RecordUnavailable, match="digest"):
@@ -168,13 +170,14 @@ def test_policies_are_kept_whole_by_their_hash(tmp_path):
     assert run(conversation()) == (text, None)
 
 
-def test_listeners_hear_each_durable_line_in_order_until_they_leave(tmp_path):
-    heard, twice = [], []
+def test_listeners_hear_each_durable_line_in_order_until_they_leave(tmp_path: Path) -> None:
+    heard: list[Any] = []
+    twice: list[Any] = []
 
-    def broken(record):
+    def broken(record: Any) -> None:
         raise ZeroDivisionError
 
-    async def conversation():
+    async def conversation() -> Any:
         errors = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context["exception"]))
         async with Ledger.open(tmp_path, Clock()) as ledger:
@@ -199,11 +202,11 @@ def test_listeners_hear_each_durable_line_in_order_until_they_leave(tmp_path):
 class Held:
     """Holds the writer before its next commit until it is let go."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.gate, self.reached = threading.Event(), threading.Event()
         real = Store.commit
 
-        def commit(store, staged):
+        def commit(store: Any, staged: Any) -> None:
             self.reached.set()
             self.gate.wait(30)
             real(store, staged)
@@ -211,10 +214,10 @@ class Held:
         monkeypatch.setattr(Store, "commit", commit)
 
 
-def test_a_caller_who_leaves_the_queue_writes_nothing(tmp_path, monkeypatch):
+def test_a_caller_who_leaves_the_queue_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held(monkeypatch)
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             first = ledger.append(decision(verdict="deny"))
             await asyncio.to_thread(held.reached.wait, 30)
@@ -231,10 +234,12 @@ def test_a_caller_who_leaves_the_queue_writes_nothing(tmp_path, monkeypatch):
     assert (seq, counters.pending, counters.open) == (3, 0, 0)
 
 
-def test_an_allow_whose_caller_left_while_it_was_written_is_closed_unmade(tmp_path, monkeypatch):
+def test_an_allow_whose_caller_left_while_it_was_written_is_closed_unmade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = Held(monkeypatch)
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             closed = asyncio.Event()
             ledger.on_append(lambda record: closed.set() if record["kind"] == "outcome" else None)
@@ -257,12 +262,12 @@ def test_an_allow_whose_caller_left_while_it_was_written_is_closed_unmade(tmp_pa
     assert (report.intact, report.open_count, counters.pending) == (True, 0, 0)
 
 
-def test_a_disk_that_hangs_is_a_no(tmp_path, monkeypatch):
+def test_a_disk_that_hangs_is_a_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held(monkeypatch)
     monkeypatch.setattr(module, "APPEND_TIMEOUT_S", 0.01)
     clock = Clock()
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, clock) as ledger:
             with pytest.raises(RecordUnavailable) as refused:
                 await ledger.append(decision())
@@ -277,11 +282,11 @@ def test_a_disk_that_hangs_is_a_no(tmp_path, monkeypatch):
     assert refused.hint
 
 
-def test_a_full_queue_refuses_at_once(tmp_path, monkeypatch):
+def test_a_full_queue_refuses_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held(monkeypatch)
     monkeypatch.setattr(module, "MAX_WAITING", 3)
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             waiting = [ledger.append(decision()) for _ in range(3)]
             await asyncio.sleep(0)
@@ -294,8 +299,8 @@ def test_a_full_queue_refuses_at_once(tmp_path, monkeypatch):
     assert run(conversation()) == ("record.overloaded", 3, 5)
 
 
-def test_after_closing_there_is_no_record(tmp_path):
-    async def conversation():
+def test_after_closing_there_is_no_record(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             await ledger.append(decision(verdict="deny"))
         await ledger.close()
@@ -311,8 +316,8 @@ def test_after_closing_there_is_no_record(tmp_path):
     assert names == ["ledger.db", "ledger.head", "lock"], "nothing is left in the write-ahead log"
 
 
-def test_a_writer_that_died_is_a_no_at_once(tmp_path):
-    async def conversation():
+def test_a_writer_that_died_is_a_no_at_once(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             ledger._writer.stop()
             await asyncio.to_thread(ledger._writer.join, 30)
@@ -323,11 +328,13 @@ def test_a_writer_that_died_is_a_no_at_once(tmp_path):
     assert run(conversation()) == ("record.internal", "record.internal")
 
 
-def test_a_disk_that_hangs_does_not_keep_agentd_from_stopping(tmp_path, monkeypatch, caplog):
+def test_a_disk_that_hangs_does_not_keep_agentd_from_stopping(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     held = Held(monkeypatch)
     monkeypatch.setattr(module, "CLOSE_TIMEOUT_S", 0.01)
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             waiting = ledger.append(decision())
             await asyncio.to_thread(held.reached.wait, 30)
@@ -340,10 +347,10 @@ def test_a_disk_that_hangs_does_not_keep_agentd_from_stopping(tmp_path, monkeypa
     assert "not sealed" in caplog.text
 
 
-def test_opening_can_be_given_up(tmp_path):
+def test_opening_can_be_given_up(tmp_path: Path) -> None:
     codes = set()
 
-    async def conversation():
+    async def conversation() -> Any:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0), Ledger.open(tmp_path, Clock()):
                 raise RuntimeError("not reached")
@@ -358,8 +365,8 @@ def test_opening_can_be_given_up(tmp_path):
     assert codes <= {"record.in_use"}
 
 
-def test_what_is_queued_at_closing_is_still_written(tmp_path):
-    async def conversation():
+def test_what_is_queued_at_closing_is_still_written(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger, asyncio.TaskGroup():
             tasks = [ledger.append(decision(verdict="deny")) for _ in range(20)]
             await asyncio.sleep(0)
@@ -369,8 +376,8 @@ def test_what_is_queued_at_closing_is_still_written(tmp_path):
     assert run(conversation()) == list(range(2, 22))
 
 
-def test_the_health_of_a_sound_record_names_its_last_line_and_a_missing_key(tmp_path):
-    async def conversation(signer):
+def test_the_health_of_a_sound_record_names_its_last_line_and_a_missing_key(tmp_path: Path) -> None:
+    async def conversation(signer: Any) -> Any:
         async with Ledger.open(tmp_path / str(signer is None), Clock(), signer) as ledger:
             await ledger.append(decision(NOON))
             return ledger.health()

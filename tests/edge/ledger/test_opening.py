@@ -5,9 +5,12 @@ import os
 import shutil
 import sqlite3
 import stat
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from agentd.core.accounting.chain import Link
 from agentd.core.types.errors import RecordUnavailable
 from agentd.edge.ledger.anchor import read_anchor
 from agentd.edge.ledger.anew import begin_anew
@@ -17,7 +20,7 @@ from agentd.edge.ledger.schema import SCHEMA_VERSION
 from edge.ledger.lines import HOUR, NOON, Clock, Key, decision, lines_of, outcome, run, verified
 
 
-async def write(directory, count=3, **more):
+async def write(directory: Path, count: int = 3, **more: Any) -> Any:
     async with Ledger.open(directory, Clock(), **more) as ledger:
         for _ in range(count):
             receipt = await ledger.append(decision())
@@ -25,19 +28,19 @@ async def write(directory, count=3, **more):
         return await ledger.reader.anchor()
 
 
-async def look(directory):
+async def look(directory: Path) -> Any:
     async with Ledger.open(directory, Clock()) as ledger:
         return ledger.counters, await lines_of(ledger), await verified(ledger)
 
 
-def refusal(directory):
+def refusal(directory: Path) -> Any:
     with pytest.raises(RecordUnavailable) as refused:
         run(look(directory))
     assert refused.value.hint, "every refusal says what to do"
     return refused.value
 
 
-def tamper(directory, *statements):
+def tamper(directory: Path, *statements: Any) -> None:
     """As somebody would who can write the file."""
     with sqlite3.connect(directory / "ledger.db") as connection:
         connection.execute("DROP TRIGGER IF EXISTS lines_no_update")
@@ -47,16 +50,16 @@ def tamper(directory, *statements):
     connection.close()
 
 
-def mode(path):
+def mode(path: Any) -> Any:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_the_files_are_for_agentd_alone(tmp_path):
+def test_the_files_are_for_agentd_alone(tmp_path: Path) -> None:
     state = tmp_path / "a" / "state"
     before = os.umask(0)
     try:
 
-        async def conversation():
+        async def conversation() -> Any:
             async with Ledger.open(state, Clock()) as ledger:
                 await ledger.append(decision())
                 return {path.name: mode(path) for path in state.iterdir()}
@@ -69,7 +72,7 @@ def test_the_files_are_for_agentd_alone(tmp_path):
     assert set(modes.values()) == {0o600}
 
 
-def test_modes_that_are_too_wide_are_narrowed(tmp_path):
+def test_modes_that_are_too_wide_are_narrowed(tmp_path: Path) -> None:
     run(write(tmp_path))
     tmp_path.chmod(0o777)
     for path in tmp_path.iterdir():
@@ -81,7 +84,7 @@ def test_modes_that_are_too_wide_are_narrowed(tmp_path):
 
 @pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal", "ledger.head", "lock"])
 @pytest.mark.parametrize("kind", ["link", "dangling", "directory", "fifo"])
-def test_anything_but_a_plain_file_in_its_place_is_refused(tmp_path, name, kind):
+def test_anything_but_a_plain_file_in_its_place_is_refused(tmp_path: Path, name: Any, kind: Any) -> None:
     state = tmp_path / "state"
     state.mkdir()
     target = tmp_path / "target"
@@ -97,29 +100,29 @@ def test_anything_but_a_plain_file_in_its_place_is_refused(tmp_path, name, kind)
     assert not target.exists() or target.read_bytes() == b"precious"
 
 
-def test_a_state_directory_that_is_a_file_is_refused(tmp_path):
+def test_a_state_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("")
     assert refusal(tmp_path / "state").code == "record.unsafe"
     assert refusal(tmp_path / "state" / "below").code == "record.unsafe"
 
 
 @pytest.mark.root
-def test_files_of_somebody_else_are_refused(tmp_path):
+def test_files_of_somebody_else_are_refused(tmp_path: Path) -> None:
     run(write(tmp_path))
     os.chown(tmp_path / "ledger.db", 65534, 65534)
     refused = refusal(tmp_path)
     assert (refused.code, "65534" in refused.message) == ("record.unsafe", True)
 
 
-def test_a_state_directory_may_be_a_link_as_systemd_makes_it(tmp_path):
+def test_a_state_directory_may_be_a_link_as_systemd_makes_it(tmp_path: Path) -> None:
     (tmp_path / "private").mkdir()
     (tmp_path / "state").symlink_to(tmp_path / "private")
     run(write(tmp_path / "state"))
     assert (tmp_path / "private" / "ledger.db").exists()
 
 
-def test_two_daemons_never_share_a_record(tmp_path):
-    async def conversation():
+def test_two_daemons_never_share_a_record(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             with pytest.raises(RecordUnavailable) as refused:
                 async with Ledger.open(tmp_path, Clock()):
@@ -133,15 +136,15 @@ def test_two_daemons_never_share_a_record(tmp_path):
     run(look(tmp_path))
 
 
-def test_calls_that_were_cut_off_are_closed_as_unknown_and_keep_their_reservation(tmp_path):
-    async def first():
+def test_calls_that_were_cut_off_are_closed_as_unknown_and_keep_their_reservation(tmp_path: Path) -> None:
+    async def first() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             done = await ledger.append(decision())
             await ledger.append(outcome(done.seq))
             await ledger.append(decision(verdict="deny"))
             return [(await ledger.append(decision(class_=name))).seq for name in ("routine", "analysis")]
 
-    async def second():
+    async def second() -> Any:
         async with Ledger.open(tmp_path, Clock(NOON + 7_200 * 10**9)) as ledger:
             closing = [await ledger.reader.outcome_of(seq) for seq in left]
             return (
@@ -170,17 +173,17 @@ def test_calls_that_were_cut_off_are_closed_as_unknown_and_keep_their_reservatio
     assert run(look(tmp_path))[0].recovered == 0
 
 
-def test_an_anchor_that_lags_is_what_a_crash_leaves(tmp_path):
+def test_an_anchor_that_lags_is_what_a_crash_leaves(tmp_path: Path) -> None:
     run(write(tmp_path))
     old = (tmp_path / "ledger.head").read_bytes()
     run(write(tmp_path))
     (tmp_path / "ledger.head").write_bytes(old)
     counters, _, report = run(look(tmp_path))
     assert report.intact
-    assert read_anchor(tmp_path / "ledger.head").link.seq >= counters.lines
+    assert head_of(tmp_path).seq >= counters.lines
 
 
-def test_an_old_copy_put_back_is_refused(tmp_path):
+def test_an_old_copy_put_back_is_refused(tmp_path: Path) -> None:
     run(write(tmp_path))
     shutil.copy(tmp_path / "ledger.db", tmp_path / "old.db")
     run(write(tmp_path))
@@ -193,7 +196,7 @@ def test_an_old_copy_put_back_is_refused(tmp_path):
     assert run(look(tmp_path))[2].intact
 
 
-def test_an_old_copy_is_refused_even_after_it_went_on_elsewhere(tmp_path):
+def test_an_old_copy_is_refused_even_after_it_went_on_elsewhere(tmp_path: Path) -> None:
     state, other = tmp_path / "state", tmp_path / "other"
     run(write(state))
     shutil.copytree(state, other)
@@ -217,7 +220,7 @@ def test_an_old_copy_is_refused_even_after_it_went_on_elsewhere(tmp_path):
         (f"PRAGMA user_version = {SCHEMA_VERSION + 1}", "record.newer"),
     ],
 )
-def test_a_record_that_was_touched_is_refused(tmp_path, statement, code):
+def test_a_record_that_was_touched_is_refused(tmp_path: Path, statement: str, code: str) -> None:
     run(write(tmp_path))
     tamper(tmp_path, statement)
     assert refusal(tmp_path).code == code
@@ -226,8 +229,8 @@ def test_a_record_that_was_touched_is_refused(tmp_path, statement, code):
 WITHOUT_WRITES = "ALTER TABLE spend DROP COLUMN cache_write_tokens"
 
 
-def test_a_record_of_the_second_format_gets_the_sums_that_it_lacks(tmp_path):
-    async def sums():
+def test_a_record_of_the_second_format_gets_the_sums_that_it_lacks(tmp_path: Path) -> None:
+    async def sums() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             return await ledger.reader.spend("model", 0), await ledger.reader.recompute_spend()
 
@@ -241,7 +244,7 @@ def test_a_record_of_the_second_format_gets_the_sums_that_it_lacks(tmp_path):
     assert [row["cached_tokens"] for row in after] == [row["cached_tokens"] for row in before]
 
 
-def test_a_record_of_the_first_format_is_brought_up_to_this_one(tmp_path):
+def test_a_record_of_the_first_format_is_brought_up_to_this_one(tmp_path: Path) -> None:
     run(write(tmp_path))
     first = ("kind", "at", "class", "tier", "verdict", "session")
     tamper(
@@ -266,7 +269,7 @@ def test_a_record_of_the_first_format_is_brought_up_to_this_one(tmp_path):
     assert found == sum(line["kind"] == "decision" for line in lines)
 
 
-def test_a_lost_database_is_not_begun_anew_in_silence(tmp_path):
+def test_a_lost_database_is_not_begun_anew_in_silence(tmp_path: Path) -> None:
     run(write(tmp_path))
     (tmp_path / "ledger.db").unlink()
     assert refusal(tmp_path).code == "record.missing"
@@ -275,7 +278,7 @@ def test_a_lost_database_is_not_begun_anew_in_silence(tmp_path):
     assert refusal(tmp_path).code == "record.missing"
 
 
-def test_a_lost_or_damaged_anchor_is_refused(tmp_path):
+def test_a_lost_or_damaged_anchor_is_refused(tmp_path: Path) -> None:
     run(write(tmp_path))
     good = (tmp_path / "ledger.head").read_bytes()
     (tmp_path / "ledger.head").unlink()
@@ -288,25 +291,25 @@ def test_a_lost_or_damaged_anchor_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"not a database, surely", b"\0" * 8192, b"SQLite format 3\0" + b"\1" * 4096])
-def test_a_file_that_is_no_database_is_refused(tmp_path, content):
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path, content: Any) -> None:
     run(write(tmp_path))
     (tmp_path / "ledger.db").write_bytes(content)
     assert refusal(tmp_path).code == "record.damaged"
 
 
-def test_a_crash_before_the_first_line_leaves_nothing_in_the_way(tmp_path):
+def test_a_crash_before_the_first_line_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").touch(0o600)
     assert run(look(tmp_path))[2].intact
 
 
-def test_a_crash_between_first_line_and_anchor_leaves_nothing_in_the_way(tmp_path):
+def test_a_crash_between_first_line_and_anchor_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     run(write(tmp_path, 0))
     tamper(tmp_path, "DELETE FROM lines WHERE seq > 1")
     (tmp_path / "ledger.head").unlink()
     assert run(look(tmp_path))[2].intact
 
 
-def test_only_the_last_lines_are_checked_at_the_start(tmp_path):
+def test_only_the_last_lines_are_checked_at_the_start(tmp_path: Path) -> None:
     run(write(tmp_path, TAIL_LINES // 2 + 10))
     tamper(tmp_path, "UPDATE lines SET body = replace(body, 'minimax', 'mallory') WHERE seq = 3")
     counters, _, report = run(look(tmp_path))
@@ -314,20 +317,28 @@ def test_only_the_last_lines_are_checked_at_the_start(tmp_path):
     assert [finding.seq for finding in report.findings] == [3], "a full verification finds it"
 
 
-def test_beginning_anew_keeps_the_old_files_and_names_their_head(tmp_path):
+def head_of(directory: Path) -> Link:
+    """What the anchor says."""
+    noted = read_anchor(directory / "ledger.head")
+    assert noted is not None
+    return noted.link
+
+
+def test_beginning_anew_keeps_the_old_files_and_names_their_head(tmp_path: Path) -> None:
     anchor = run(write(tmp_path, signer=Key()))
     tamper(tmp_path, "DELETE FROM lines WHERE seq > 4")
     assert refusal(tmp_path).code == "record.rolled_back"
     aside = begin_anew(tmp_path, "the disk died", NOON)
     counters, lines, report = run(look(tmp_path))
     previous = lines[0]["detail"]["previous"]
-    head = read_anchor(aside / "ledger.head")
+    assert aside is not None
+    head = head_of(aside)
     assert previous == {
         "reason": "the disk died",
         "moved_to": aside.name,
         "ledger": anchor["ledger"],
-        "seq": head.link.seq,
-        "digest": head.link.digest,
+        "seq": head.seq,
+        "digest": head.digest,
         "by": "anchor",
     }
     assert report.intact
@@ -337,7 +348,7 @@ def test_beginning_anew_keeps_the_old_files_and_names_their_head(tmp_path):
     assert mode(aside) == 0o700
 
 
-def test_beginning_anew_without_an_anchor_names_what_the_database_says(tmp_path):
+def test_beginning_anew_without_an_anchor_names_what_the_database_says(tmp_path: Path) -> None:
     run(write(tmp_path))
     (tmp_path / "ledger.head").unlink()
     begin_anew(tmp_path, "anchor lost", NOON)
@@ -346,14 +357,14 @@ def test_beginning_anew_without_an_anchor_names_what_the_database_says(tmp_path)
 
 
 @pytest.mark.parametrize("files", [{}, {"ledger.db": b"rubbish"}, {"ledger.head": b"rubbish"}])
-def test_beginning_anew_works_whatever_is_there(tmp_path, files):
+def test_beginning_anew_works_whatever_is_there(tmp_path: Path, files: Any) -> None:
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     begin_anew(tmp_path, "why not", NOON)
     assert "unreadable" in run(look(tmp_path))[1][0]["detail"]["previous"]
 
 
-def test_a_record_that_is_in_order_is_not_begun_anew(tmp_path):
+def test_a_record_that_is_in_order_is_not_begun_anew(tmp_path: Path) -> None:
     anchor = run(write(tmp_path))
     assert begin_anew(tmp_path, "left in the start command", NOON) is None
     assert run(look(tmp_path))[2].ledger == anchor["ledger"]
@@ -362,8 +373,8 @@ def test_a_record_that_is_in_order_is_not_begun_anew(tmp_path):
     assert run(look(tmp_path))[2].intact
 
 
-def test_beginning_anew_is_refused_while_a_daemon_runs(tmp_path):
-    async def conversation():
+def test_beginning_anew_is_refused_while_a_daemon_runs(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()):
             with pytest.raises(RecordUnavailable) as refused:
                 await asyncio.to_thread(begin_anew, tmp_path, "in haste", NOON)
@@ -373,7 +384,7 @@ def test_beginning_anew_is_refused_while_a_daemon_runs(tmp_path):
     assert run(look(tmp_path))[2].intact
 
 
-def test_the_anchor_is_one_line_that_people_can_read(tmp_path):
+def test_the_anchor_is_one_line_that_people_can_read(tmp_path: Path) -> None:
     anchor = run(write(tmp_path, 0))
     text = (tmp_path / "ledger.head").read_text()
     name, version, ledger, seq, digest, _ = text.split()

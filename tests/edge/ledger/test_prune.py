@@ -6,6 +6,8 @@ import hashlib
 import shutil
 import sqlite3
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from edge.ledger.pruning import (
     act,
     ask,
     checked,
+    cut_in,
     days,
     done,
     kinds,
@@ -34,15 +37,15 @@ from edge.ledger.pruning import (
 KEY = Key()
 
 
-FILLED = {}
+FILLED: dict[str, Path] = {}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _filled(tmp_path_factory):
+def _filled(tmp_path_factory: pytest.TempPathFactory) -> None:
     """A hundred days with a call each, written once for all tests."""
     FILLED["state"] = tmp_path_factory.mktemp("aged") / "state"
 
-    async def fill():
+    async def fill() -> None:
         clock = Clock(START)
         async with Ledger.open(FILLED["state"], clock, KEY) as ledger:
             await days(ledger, clock, 100, calls=1)
@@ -50,16 +53,16 @@ def _filled(tmp_path_factory):
     run(fill())
 
 
-def aged(directory):
+def aged(directory: Path) -> Any:
     """That record, copied here, and the clock a hundred days later."""
     shutil.copytree(FILLED["state"], directory, dirs_exist_ok=True)
     return Clock(START + 100 * DAY_NS)
 
 
-def prune(tmp_path, before=40, **more):
+def prune(tmp_path: Path, before: Any = 40, **more: Any) -> Any:
     """A hundred days, pruned: the rows before and after, the answer, and the state of the record."""
 
-    async def conversation():
+    async def conversation() -> Any:
         clock = aged(tmp_path)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             whole = await raws(ledger)
@@ -72,11 +75,11 @@ def prune(tmp_path, before=40, **more):
     return run(conversation())
 
 
-def test_what_is_left_verifies_and_says_what_is_gone(tmp_path):
+def test_what_is_left_verifies_and_says_what_is_gone(tmp_path: Path) -> None:
     whole, left, answer, extent = prune(tmp_path)
     report = checked(left, KEY.public_hex)
     assert report.intact, report.findings
-    assert (report.pruned.to, report.pruned.uid, report.pruned.vouched) == (answer["to"], 7, True)
+    assert (cut_in(report).to, cut_in(report).uid, cut_in(report).vouched) == (answer["to"], 7, True)
     assert [row for row in whole if row[0] > answer["to"]] == left[1:-2], "and the prune line and its checkpoint"
     assert kinds(left)[1] == "genesis"
     assert list(kinds(left).values())[-2:] == ["prune", "checkpoint"]
@@ -86,7 +89,7 @@ def test_what_is_left_verifies_and_says_what_is_gone(tmp_path):
     assert kinds(left)[extent["first"]] == "checkpoint", "a signed line follows the cut"
 
 
-def test_the_digest_is_that_of_an_archive_of_what_goes(tmp_path):
+def test_the_digest_is_that_of_an_archive_of_what_goes(tmp_path: Path) -> None:
     whole, left, answer, _ = prune(tmp_path)
     text = b"".join(exported(body, digest) + b"\n" for seq, body, digest in whole if seq <= answer["to"])
     assert hashlib.sha256(text).hexdigest() == answer["digest"]
@@ -94,16 +97,16 @@ def test_the_digest_is_that_of_an_archive_of_what_goes(tmp_path):
     assert checked([*archive, *left[1:]], KEY.public_hex).intact, "archive and record together are the whole chain"
 
 
-def test_nothing_younger_goes_and_so_many_lines_stay(tmp_path):
+def test_nothing_younger_goes_and_so_many_lines_stay(tmp_path: Path) -> None:
     _, left, answer, _ = prune(tmp_path, keep_lines=250)
     assert answer["line"] - 10 <= answer["to"] + 251 <= answer["line"], "as far as a checkpoint allows"
     assert checked(left, KEY.public_hex).intact
 
 
-def test_spend_of_the_lines_that_are_left_is_what_is_left_of_spend(tmp_path):
+def test_spend_of_the_lines_that_are_left_is_what_is_left_of_spend(tmp_path: Path) -> None:
     prune(tmp_path)
 
-    async def look():
+    async def look() -> Any:
         async with Ledger.open(tmp_path, Clock(START + 100 * DAY_NS), KEY) as ledger:
             assert ledger.counters.mended == 0
             return await ledger.reader.spend("day", 0), len(await lines_of(ledger, "decision"))
@@ -113,8 +116,8 @@ def test_spend_of_the_lines_that_are_left_is_what_is_left_of_spend(tmp_path):
     assert rows[0]["name"] > "2026-08-05", rows[0]
 
 
-def test_a_second_prune_goes_on_where_the_first_ended(tmp_path):
-    async def conversation():
+def test_a_second_prune_goes_on_where_the_first_ended(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await days(ledger, clock, 3, calls=5)
@@ -134,10 +137,10 @@ def test_a_second_prune_goes_on_where_the_first_ended(tmp_path):
     assert [kind for kind in kinds(left).values() if kind == "prune"] == ["prune"], "the newer one speaks for the older"
 
 
-def test_a_start_after_a_prune_is_a_start(tmp_path):
+def test_a_start_after_a_prune_is_a_start(tmp_path: Path) -> None:
     prune(tmp_path)
 
-    async def again():
+    async def again() -> Any:
         async with Ledger.open(tmp_path, Clock(START + 100 * DAY_NS), KEY) as ledger:
             await ledger.append(decision())
             return await raws(ledger), ledger.counters.recovered
@@ -147,8 +150,8 @@ def test_a_start_after_a_prune_is_a_start(tmp_path):
     assert checked(rows, KEY.public_hex).intact
 
 
-def test_a_record_that_is_nearly_all_pruned_opens(tmp_path):
-    async def conversation():
+def test_a_record_that_is_nearly_all_pruned_opens(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await days(ledger, clock, 3)
@@ -162,11 +165,11 @@ def test_a_record_that_is_nearly_all_pruned_opens(tmp_path):
     assert checked(run(conversation()), KEY.public_hex).intact
 
 
-def test_what_is_still_needed_stays(tmp_path):
+def test_what_is_still_needed_stays(tmp_path: Path) -> None:
     """An open call, one that was closed behind the cut, a halt that holds, a token that serves and a version that is named."""
     digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in ("old", "live", "p1", "p2", "p3")}
 
-    async def conversation():
+    async def conversation() -> Any:
         clock = Clock(START)
         far = "2027-06-01T00:00:00.000000Z"
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
@@ -208,16 +211,16 @@ def test_what_is_still_needed_stays(tmp_path):
     assert report.intact, report.findings
 
 
-def policy_line(clock, digest):
+def policy_line(clock: Clock, digest: Any) -> Any:
     from dataclasses import replace
 
     return replace(act(clock, Kind.POLICY, "policy.loaded", owner="x"), policy=digest)
 
 
-def test_a_version_that_comes_back_while_lines_go_stays(tmp_path):
+def test_a_version_that_comes_back_while_lines_go_stays(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"p1").hexdigest()
 
-    async def conversation():
+    async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await ledger.keep_policy(digest, "p1")
@@ -244,8 +247,8 @@ def test_a_version_that_comes_back_while_lines_go_stays(tmp_path):
         "UPDATE lines SET digest = replace(digest, 'a', 'b') WHERE seq = 9",
     ],
 )
-def test_a_flaw_in_what_would_go_is_not_thrown_away(tmp_path, statement):
-    async def conversation():
+def test_a_flaw_in_what_would_go_is_not_thrown_away(tmp_path: Path, statement: str) -> None:
+    async def conversation() -> Any:
         clock = aged(tmp_path)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             with sqlite3.connect(tmp_path / "ledger.db") as connection:
@@ -261,20 +264,20 @@ def test_a_flaw_in_what_would_go_is_not_thrown_away(tmp_path, statement):
     assert run(conversation()) == "prune.broken"
 
 
-def test_an_archive_that_lacks_something_stops_it(tmp_path):
+def test_an_archive_that_lacks_something_stops_it(tmp_path: Path) -> None:
     with pytest.raises(AgentdError) as refused:
         prune(tmp_path, archive="00" * 32)
     assert refused.value.code == "prune.archive"
 
 
-def test_a_cut_is_made_only_where_it_was_planned(tmp_path):
+def test_a_cut_is_made_only_where_it_was_planned(tmp_path: Path) -> None:
     with pytest.raises(AgentdError) as refused:
         prune(tmp_path, to=2)
     assert refused.value.code == "prune.changed", "line 3 is no checkpoint"
 
 
-def test_a_plan_changes_nothing_and_can_be_carried_out_as_it_was_shown(tmp_path):
-    async def conversation():
+def test_a_plan_changes_nothing_and_can_be_carried_out_as_it_was_shown(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         clock = aged(tmp_path)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             before = await raws(ledger)
@@ -288,8 +291,8 @@ def test_a_plan_changes_nothing_and_can_be_carried_out_as_it_was_shown(tmp_path)
     assert {**plan, "line": done_so["line"], "because": done_so["because"]} == done_so
 
 
-def test_where_nothing_is_old_enough_nothing_is_written(tmp_path):
-    async def conversation():
+def test_where_nothing_is_old_enough_nothing_is_written(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await days(ledger, clock, 5)
@@ -303,10 +306,10 @@ def test_where_nothing_is_old_enough_nothing_is_written(tmp_path):
     assert "is one to keep" in answer["because"]
 
 
-def test_only_what_the_key_has_signed_is_cut_by_its_holder(tmp_path):
+def test_only_what_the_key_has_signed_is_cut_by_its_holder(tmp_path: Path) -> None:
     """Checkpoints of another key, or none, say nothing to the one that signs now; without a key a signed record stays whole."""
 
-    async def conversation(key):
+    async def conversation(key: Any) -> Any:
         clock = Clock(START + 100 * DAY_NS)
         async with Ledger.open(tmp_path, clock, key) as ledger:
             return await ledger.plan_prune(ask(clock, 40))
@@ -316,8 +319,8 @@ def test_only_what_the_key_has_signed_is_cut_by_its_holder(tmp_path):
     assert [run(conversation(key))["lines"] for key in (Key(), None)] == [0, 0]
 
 
-def test_a_record_without_a_key_is_cut_and_nobody_vouches(tmp_path):
-    async def conversation():
+def test_a_record_without_a_key_is_cut_and_nobody_vouches(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, None) as ledger:
             await days(ledger, clock, 2)
@@ -329,11 +332,11 @@ def test_a_record_without_a_key_is_cut_and_nobody_vouches(tmp_path):
 
     left, answer = run(conversation())
     report = checked(left, None)
-    assert (answer["signed"], report.intact, report.pruned.vouched) == (False, True, False)
+    assert (answer["signed"], report.intact, cut_in(report).vouched) == (False, True, False)
 
 
-def test_the_space_is_given_back(tmp_path):
-    async def conversation():
+def test_the_space_is_given_back(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await days(ledger, clock, 2, calls=300)
@@ -349,7 +352,7 @@ def test_the_space_is_given_back(tmp_path):
     assert after < before / 10
 
 
-def test_each_step_gives_a_bounded_number_of_pages_back(tmp_path):
+def test_each_step_gives_a_bounded_number_of_pages_back(tmp_path: Path) -> None:
     """Not one page a step, which would take hours, nor all at once, for which everybody would wait."""
     connection = sqlite3.connect(tmp_path / "some.db", isolation_level=None)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -364,8 +367,8 @@ def test_each_step_gives_a_bounded_number_of_pages_back(tmp_path):
     assert free[-1] == 0
 
 
-def test_calls_are_taken_while_lines_go(tmp_path):
-    async def conversation():
+def test_calls_are_taken_while_lines_go(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await days(ledger, clock, 2, calls=300)
@@ -386,8 +389,8 @@ def test_calls_are_taken_while_lines_go(tmp_path):
     assert (report.intact, differs) == (True, [])
 
 
-def test_a_stop_in_the_middle_of_it_is_no_end_of_it(tmp_path):
-    async def conversation():
+def test_a_stop_in_the_middle_of_it_is_no_end_of_it(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await days(ledger, clock, 2, calls=300)
@@ -407,11 +410,11 @@ def test_a_stop_in_the_middle_of_it_is_no_end_of_it(tmp_path):
 
     pending, during, after, differs = run(conversation())
     assert (pending, during.intact, after.intact, differs) == (True, True, True, [])
-    assert (during.pruned.left > 0, after.pruned.left) == (True, 0)
+    assert (cut_in(during).left > 0, cut_in(after).left) == (True, 0)
 
 
-def test_a_plan_that_is_being_made_does_not_hold_up_the_end(tmp_path):
-    async def conversation():
+def test_a_plan_that_is_being_made_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await days(ledger, clock, 2, calls=500)
@@ -433,8 +436,8 @@ def test_a_plan_that_is_being_made_does_not_hold_up_the_end(tmp_path):
         ("DELETE FROM lines WHERE seq = (SELECT MIN(seq) FROM lines WHERE seq > 1)", True),
     ],
 )
-def test_without_a_prune_line_the_database_itself_refuses(tmp_path, statement, refused):
-    async def fill():
+def test_without_a_prune_line_the_database_itself_refuses(tmp_path: Path, statement: str, refused: Any) -> None:
+    async def fill() -> None:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await days(ledger, clock, 2)
@@ -448,7 +451,7 @@ def test_without_a_prune_line_the_database_itself_refuses(tmp_path, statement, r
             connection.execute(statement)
 
 
-def test_a_kept_line_that_somebody_took_out_is_missed_at_the_next_start(tmp_path):
+def test_a_kept_line_that_somebody_took_out_is_missed_at_the_next_start(tmp_path: Path) -> None:
     prune(tmp_path)
     with sqlite3.connect(tmp_path / "ledger.db") as connection:
         connection.execute("DELETE FROM kept")
@@ -458,15 +461,15 @@ def test_a_kept_line_that_somebody_took_out_is_missed_at_the_next_start(tmp_path
     assert refused.value.code == "record.broken"
 
 
-async def opened(directory):
+async def opened(directory: Path) -> None:
     async with Ledger.open(directory, Clock(START + 100 * DAY_NS), KEY):
         pass
 
 
-def test_hours_of_what_is_left_are_whole(tmp_path):
+def test_hours_of_what_is_left_are_whole(tmp_path: Path) -> None:
     """A cut in the middle of an hour takes out of its sums what the lines that went had put in, and no more."""
 
-    async def conversation():
+    async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await days(ledger, clock, 1, calls=3)

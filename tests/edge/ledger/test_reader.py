@@ -3,6 +3,8 @@
 import asyncio
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,7 +36,7 @@ SCENE = [
 ]
 
 
-async def with_scene(directory, ask):
+async def with_scene(directory: Path, ask: Any) -> Any:
     async with Ledger.open(directory, Clock()) as ledger:
         for line in SCENE:
             await ledger.append(line)
@@ -66,13 +68,13 @@ QUERIES = [
 
 
 @pytest.mark.parametrize("place", range(len(QUERIES)))
-def test_each_filter(tmp_path, place):
+def test_each_filter(tmp_path: Path, place: Any) -> None:
     query, expected = QUERIES[place]
     lines = run(with_scene(tmp_path, lambda of: of.lines(query)))
     assert [line["seq"] for line in lines] == expected
 
 
-def test_filters_use_an_index_and_not_the_whole_record(tmp_path):
+def test_filters_use_an_index_and_not_the_whole_record(tmp_path: Path) -> None:
     run(with_scene(tmp_path, lambda of: of.line(1)))
     connection = sqlite3.connect(tmp_path / "ledger.db")
     for query in (
@@ -97,7 +99,7 @@ FEW = 3
 
 
 @pytest.mark.parametrize("place", range(len(QUERIES)))
-def test_each_filter_finds_lines_filed_or_not(tmp_path, monkeypatch, place):
+def test_each_filter_finds_lines_filed_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Any) -> None:
     monkeypatch.setattr(schema, "FILED_LINES", FEW)
     query, expected = QUERIES[place]
     lines = run(with_scene(tmp_path, lambda of: of.lines(query)))
@@ -109,10 +111,10 @@ def test_each_filter_finds_lines_filed_or_not(tmp_path, monkeypatch, place):
     assert last - filed < FEW
 
 
-def test_lines_are_filed_once_over_restarts(tmp_path, monkeypatch):
+def test_lines_are_filed_once_over_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schema, "FILED_LINES", FEW)
 
-    async def write():
+    async def write() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             for _ in range(4):
                 await ledger.append(decision(verdict="deny"))
@@ -122,8 +124,8 @@ def test_lines_are_filed_once_over_restarts(tmp_path, monkeypatch):
     assert found[-1] == [2, 3, 4, 5, 7, 8, 9, 10, 12, 13, 14, 15], "with a seal after each run"
 
 
-def test_a_single_line_or_none(tmp_path):
-    async def ask(of):
+def test_a_single_line_or_none(tmp_path: Path) -> None:
+    async def ask(of: Any) -> Any:
         return await of.line(2), await of.line(99), await of.outcome_of(2)
 
     line, missing, still_open = run(with_scene(tmp_path, ask))
@@ -131,7 +133,7 @@ def test_a_single_line_or_none(tmp_path):
     assert (missing, still_open) == (None, None)
 
 
-def test_policies_newest_first_refused_ones_too(tmp_path):
+def test_policies_newest_first_refused_ones_too(tmp_path: Path) -> None:
     versions = run(with_scene(tmp_path, lambda of: of.policies()))
     assert [(one["hash"], one["accepted"], one["code"]) for one in versions] == [
         ("bb", False, "policy.refused"),
@@ -145,14 +147,16 @@ def test_policies_newest_first_refused_ones_too(tmp_path):
     )
 
 
-def test_halts_oldest_first(tmp_path):
+def test_halts_oldest_first(tmp_path: Path) -> None:
     assert [line["kind"] for line in run(with_scene(tmp_path, lambda of: of.halts()))] == ["halt", "resume"]
 
 
-def test_a_long_reading_goes_on_over_pages_while_lines_are_added(tmp_path, monkeypatch):
+def test_a_long_reading_goes_on_over_pages_while_lines_are_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reader, "PAGE_LINES", 3)
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             for _ in range(10):
                 await ledger.append(decision(verdict="deny"))
@@ -168,15 +172,15 @@ def test_a_long_reading_goes_on_over_pages_while_lines_are_added(tmp_path, monke
     assert run(conversation()) == list(range(2, 13))
 
 
-def test_many_readers_beside_a_writer_see_only_whole_lines(tmp_path):
-    async def conversation():
+def test_many_readers_beside_a_writer_see_only_whole_lines(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
 
-            async def write():
+            async def write() -> None:
                 for _ in range(40):
                     await ledger.append(decision(verdict="deny"))
 
-            async def read():
+            async def read() -> None:
                 for _ in range(10):
                     lines = await ledger.reader.lines(LineQuery(limit=500))
                     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
@@ -187,18 +191,18 @@ def test_many_readers_beside_a_writer_see_only_whole_lines(tmp_path):
     assert run(conversation()).intact
 
 
-async def nothing_queued():
+async def nothing_queued() -> None:
     """No writer runs."""
 
 
-def test_a_damaged_line_is_named_and_can_still_be_read_raw(tmp_path):
+def test_a_damaged_line_is_named_and_can_still_be_read_raw(tmp_path: Path) -> None:
     run(with_scene(tmp_path, lambda of: of.line(1)))
     database = tmp_path / "ledger.db"
     whole = database.read_bytes()
     place = whole.index(b'{"agent":"other","at":"' + SCENE[1].at.encode())
     database.write_bytes(whole[:place] + b"\xff" + whole[place + 1 :])
 
-    async def conversation():
+    async def conversation() -> Any:
         of = reader.Reader(tmp_path, lambda listener: lambda: None, nothing_queued)
         raw = [body async for seq, body, _ in of.raw() if seq == 3]
         with pytest.raises(RecordUnavailable) as refused:
@@ -211,8 +215,8 @@ def test_a_damaged_line_is_named_and_can_still_be_read_raw(tmp_path):
     assert (refused.code, "Line 3" in refused.message) == ("record.broken", True)
 
 
-def test_a_reader_cannot_write(tmp_path):
-    async def conversation():
+def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             with pytest.raises(RecordUnavailable) as refused:
                 await ledger.reader._ask(lambda tables: tables.execute("DELETE FROM spend"))
@@ -221,7 +225,7 @@ def test_a_reader_cannot_write(tmp_path):
     assert run(conversation()) == "record.read_only"
 
 
-def test_the_record_refuses_changes_by_accident(tmp_path):
+def test_the_record_refuses_changes_by_accident(tmp_path: Path) -> None:
     run(with_scene(tmp_path, lambda of: of.line(1)))
     connection = sqlite3.connect(tmp_path / "ledger.db")
     for statement in ("DELETE FROM lines", "UPDATE lines SET digest = ''"):
@@ -230,12 +234,12 @@ def test_the_record_refuses_changes_by_accident(tmp_path):
     connection.close()
 
 
-def test_lines_keep_every_field(tmp_path):
+def test_lines_keep_every_field(tmp_path: Path) -> None:
     given = replace(
         decision(), escalation={"kind": "requested", "to": "frontier"}, overhead_us=3, upstream_ms=4, provider="P"
     )
 
-    async def conversation():
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             await ledger.append(given)
             return await ledger.reader.line(2)

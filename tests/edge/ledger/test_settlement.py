@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,19 +19,19 @@ PARTIAL = {"prompt": 90, "completion": 1, "cached": None, "cache_write": None, "
 WHOLE = {"prompt": 100, "completion": 20, "cached": 60, "cache_write": None, "reasoning": None}
 
 
-def settlement(opens, cost=250, **more):
+def settlement(opens: Any, cost: Any = 250, **more: Any) -> Any:
     fields = {"tokens": WHOLE, "status": "settled", **more}
     return Line(Kind.SETTLEMENT, decision(NOON + 3 * HOUR_NS).at, opens=opens, cost_nusd=cost, **fields)
 
 
-async def owed_call(ledger, **more):
+async def owed_call(ledger: Ledger, **more: Any) -> Any:
     """A call that is closed without a cost."""
     receipt = await ledger.append(decision(**more))
     await ledger.append(outcome(receipt.seq, cost_nusd=None, tokens=PARTIAL, status="client_gone"))
     return receipt.seq
 
 
-async def sums(ledger):
+async def sums(ledger: Ledger) -> Any:
     assert await ledger.reader.recompute_spend() == []
     row = (await ledger.reader.spend("tier", HOUR))[0]
     return {
@@ -46,16 +48,16 @@ async def sums(ledger):
     }
 
 
-def played(tmp_path, scene):
-    async def conversation():
+def played(tmp_path: Path, scene: Any) -> Any:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             return await scene(ledger)
 
     return run(conversation())
 
 
-def test_the_reservation_becomes_the_cost_and_the_counts_are_replaced(tmp_path):
-    async def scene(ledger):
+def test_the_reservation_becomes_the_cost_and_the_counts_are_replaced(tmp_path: Path) -> None:
+    async def scene(ledger: Ledger) -> Any:
         seq = await owed_call(ledger)
         before = await sums(ledger)
         receipt = await ledger.append(settlement(seq))
@@ -86,10 +88,10 @@ def test_the_reservation_becomes_the_cost_and_the_counts_are_replaced(tmp_path):
     assert (closed["kind"], settled["seq"]) == ("outcome", line["seq"])
 
 
-def test_it_is_booked_in_the_hour_of_the_decision_in_a_later_run_too(tmp_path):
+def test_it_is_booked_in_the_hour_of_the_decision_in_a_later_run_too(tmp_path: Path) -> None:
     seq = played(tmp_path, owed_call)
 
-    async def scene(ledger):
+    async def scene(ledger: Ledger) -> Any:
         await ledger.append(settlement(seq))
         assert await ledger.reader.recompute_spend() == []
         return await ledger.reader.accounts(), await verified(ledger)
@@ -99,8 +101,8 @@ def test_it_is_booked_in_the_hour_of_the_decision_in_a_later_run_too(tmp_path):
     assert report.intact
 
 
-def test_giving_up_keeps_the_reservation(tmp_path):
-    async def scene(ledger):
+def test_giving_up_keeps_the_reservation(tmp_path: Path) -> None:
+    async def scene(ledger: Ledger) -> Any:
         seq = await owed_call(ledger)
         before = await sums(ledger)
         await ledger.append(settlement(seq, None, tokens=None, status="unsettled"))
@@ -112,8 +114,8 @@ def test_giving_up_keeps_the_reservation(tmp_path):
     assert report.intact
 
 
-def test_counts_that_the_settlement_does_not_say_stay_as_they_were(tmp_path):
-    async def scene(ledger):
+def test_counts_that_the_settlement_does_not_say_stay_as_they_were(tmp_path: Path) -> None:
+    async def scene(ledger: Ledger) -> Any:
         await ledger.append(settlement(await owed_call(ledger), tokens={"prompt": None, "completion": 5}))
         return await sums(ledger)
 
@@ -121,8 +123,8 @@ def test_counts_that_the_settlement_does_not_say_stay_as_they_were(tmp_path):
 
 
 @pytest.mark.parametrize("case", ["open", "known", "denied", "nothing", "twice", "twice at once", "after giving up"])
-def test_anything_else_is_refused(tmp_path, case):
-    async def scene(ledger):
+def test_anything_else_is_refused(tmp_path: Path, case: Any) -> None:
+    async def scene(ledger: Ledger) -> Any:
         seq = await owed_call(ledger)
         if case == "open":
             seq = (await ledger.append(decision())).seq
@@ -151,8 +153,8 @@ def test_anything_else_is_refused(tmp_path, case):
     assert (report.intact, health) == (True, "ok")
 
 
-def test_what_is_owed_is_told_with_all_that_it_takes_to_ask(tmp_path):
-    async def scene(ledger):
+def test_what_is_owed_is_told_with_all_that_it_takes_to_ask(tmp_path: Path) -> None:
+    async def scene(ledger: Ledger) -> Any:
         await ledger.append(decision())
         early = await owed_call(ledger, at_ns=NOON - 30 * HOUR_NS)
         seq = await owed_call(ledger)
@@ -172,8 +174,8 @@ def test_what_is_owed_is_told_with_all_that_it_takes_to_ask(tmp_path):
 
 @settings(max_examples=15)
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from([None, 0, 400])), max_size=12))
-def test_sums_are_those_of_the_lines_in_any_order(tmp_path_factory, steps):
-    async def scene(ledger):
+def test_sums_are_those_of_the_lines_in_any_order(tmp_path_factory: pytest.TempPathFactory, steps: Any) -> None:
+    async def scene(ledger: Ledger) -> None:
         owed = [await owed_call(ledger, class_=f"c{place % 2}") for place in range(4)]
         for place, cost in steps:
             with contextlib.suppress(RecordUnavailable):  # settled before
@@ -184,12 +186,12 @@ def test_sums_are_those_of_the_lines_in_any_order(tmp_path_factory, steps):
     played(tmp_path_factory.mktemp("ledger"), scene)
 
 
-def test_a_settlement_that_somebody_wrote_by_hand_shows(tmp_path):
+def test_a_settlement_that_somebody_wrote_by_hand_shows(tmp_path: Path) -> None:
     """The chain fits itself, and the line means nothing."""
     from agentd.core.accounting.canonical import canonical, record_of
     from agentd.core.accounting.chain import Flaw, digest_of, verify
 
-    async def scene(ledger):
+    async def scene(ledger: Ledger) -> Any:
         seq = (await ledger.append(decision())).seq
         await ledger.append(outcome(seq))
         return [row async for row in ledger.reader.raw()]

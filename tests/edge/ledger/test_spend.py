@@ -1,6 +1,8 @@
 """The sums of money and tokens are those of the lines: in the hour of the decision, kept when the cost is unknown."""
 
 import sqlite3
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -16,7 +18,7 @@ from edge.ledger.lines import HOUR, HOUR_NS, NOON, Clock, decision, lines_of, ou
 AT = genesis("", "2026-09-21T14:13:20.000000Z", None, None).at
 
 
-async def played(directory, *steps):
+async def played(directory: Path, *steps: Any) -> Any:
     """Write decisions and outcomes; an int in `steps` is a decision's place, with what becomes of it."""
     async with Ledger.open(directory, Clock()) as ledger:
         receipts = []
@@ -33,11 +35,11 @@ async def played(directory, *steps):
         }, (await ledger.reader.accounts())
 
 
-def of(rows, name):
+def of(rows: list[Any], name: Any) -> Any:
     return next(row for row in rows if row["name"] == name)
 
 
-def test_a_reservation_becomes_a_cost(tmp_path):
+def test_a_reservation_becomes_a_cost(tmp_path: Path) -> None:
     sums, _ = run(played(tmp_path, decision(), decision(class_="routine"), (0, {})))
     assert of(sums["class"], "implementation") == {
         "name": "implementation",
@@ -54,23 +56,23 @@ def test_a_reservation_becomes_a_cost(tmp_path):
     assert of(sums["class"], "routine")["cost_nusd"] == 0
 
 
-def test_an_unknown_cost_keeps_the_reservation(tmp_path):
+def test_an_unknown_cost_keeps_the_reservation(tmp_path: Path) -> None:
     sums, accounts = run(played(tmp_path, decision(), (0, {"cost_nusd": None, "tokens": None})))
     assert (sums["tier"][0]["reserved_nusd"], sums["tier"][0]["cost_nusd"], sums["tier"][0]["tokens"]) == (1_000, 0, 0)
     assert accounts[0]["nusd"] == 1_000
 
 
-def test_a_call_that_cost_nothing_is_not_an_unknown_cost(tmp_path):
+def test_a_call_that_cost_nothing_is_not_an_unknown_cost(tmp_path: Path) -> None:
     sums, _ = run(played(tmp_path, decision(), (0, {"cost_nusd": 0})))
     assert (sums["tier"][0]["reserved_nusd"], sums["tier"][0]["cost_nusd"]) == (0, 0)
 
 
-def test_only_allows_are_counted(tmp_path):
+def test_only_allows_are_counted(tmp_path: Path) -> None:
     sums, accounts = run(played(tmp_path, decision(verdict="deny"), decision(verdict="ask")))
     assert (sums["class"], accounts) == ([], [])
 
 
-def test_an_outcome_is_booked_in_the_hour_of_its_decision(tmp_path):
+def test_an_outcome_is_booked_in_the_hour_of_its_decision(tmp_path: Path) -> None:
     late = NOON + 5 * HOUR_NS
     sums, accounts = run(played(tmp_path, decision(), decision(late), (0, {"at": decision(late).at})))
     assert [(row["name"], row["cost_nusd"], row["reserved_nusd"]) for row in sums["hour"]] == [
@@ -84,15 +86,15 @@ def test_an_outcome_is_booked_in_the_hour_of_its_decision(tmp_path):
     assert [row["name"] for row in sums["day"]] == ["2026-09-21"]
 
 
-def test_the_dearest_come_first_and_days_in_order(tmp_path):
+def test_the_dearest_come_first_and_days_in_order(tmp_path: Path) -> None:
     days = [decision(NOON + n * 24 * HOUR_NS, model=f"m{n}", reserved_nusd=n) for n in (2, 0, 1)]
     sums, _ = run(played(tmp_path, *days))
     assert [row["name"] for row in sums["model"]] == ["m2", "m1", "m0"]
     assert [row["name"] for row in sums["day"]] == ["2026-09-21", "2026-09-22", "2026-09-23"]
 
 
-def test_what_lies_before_is_left_out(tmp_path):
-    async def conversation():
+def test_what_lies_before_is_left_out(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             await ledger.append(decision())
             return await ledger.reader.spend("class", HOUR + 1), await ledger.reader.accounts(HOUR + 1)
@@ -100,8 +102,8 @@ def test_what_lies_before_is_left_out(tmp_path):
     assert run(conversation()) == ([], [])
 
 
-def test_spending_by_something_unknown_is_an_error(tmp_path):
-    async def conversation():
+def test_spending_by_something_unknown_is_an_error(tmp_path: Path) -> None:
+    async def conversation() -> None:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             await ledger.reader.spend("1; DROP TABLE spend", 0)
 
@@ -109,8 +111,8 @@ def test_spending_by_something_unknown_is_an_error(tmp_path):
         run(conversation())
 
 
-def test_a_sum_that_was_touched_shows(tmp_path):
-    async def conversation():
+def test_a_sum_that_was_touched_shows(tmp_path: Path) -> None:
+    async def conversation() -> Any:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             written(tmp_path, *TOUCHED)
             return await ledger.reader.recompute_spend()
@@ -127,7 +129,7 @@ TOUCHED = (
 )
 
 
-def written(directory, *statements):
+def written(directory: Path, *statements: Any) -> None:
     """As another program would."""
     with sqlite3.connect(directory / "ledger.db") as connection:
         for statement in statements:
@@ -135,7 +137,7 @@ def written(directory, *statements):
     connection.close()
 
 
-async def started(directory, clock=None):
+async def started(directory: Path, clock: Clock | None = None) -> Any:
     """What a start restores budgets from, and what it says of the sums."""
     async with Ledger.open(directory, clock or Clock()) as ledger:
         alarms = [line["detail"] for line in await lines_of(ledger, "alarm") if line["code"] == "record.sums"]
@@ -144,8 +146,10 @@ async def started(directory, clock=None):
         return await ledger.reader.accounts(), await ledger.reader.recompute_spend(), alarms, ledger.counters.mended
 
 
-@pytest.mark.parametrize("touch", [TOUCHED, ("DELETE FROM spend",), ("UPDATE spend SET cost_nusd = 0, reserved_nusd = 0",)])
-def test_a_start_restores_no_budget_from_sums_that_somebody_touched(tmp_path, touch):
+@pytest.mark.parametrize(
+    "touch", [TOUCHED, ("DELETE FROM spend",), ("UPDATE spend SET cost_nusd = 0, reserved_nusd = 0",)]
+)
+def test_a_start_restores_no_budget_from_sums_that_somebody_touched(tmp_path: Path, touch: Any) -> None:
     run(played(tmp_path, decision(), (0, {}), decision(class_="routine")))
     sound, *_ = run(started(tmp_path))
     written(tmp_path, *touch)
@@ -156,8 +160,8 @@ def test_a_start_restores_no_budget_from_sums_that_somebody_touched(tmp_path, to
     assert run(started(tmp_path))[2:] == (alarms, 0), "told once"
 
 
-def test_nor_from_sums_that_were_touched_while_the_daemon_ran(tmp_path):
-    async def conversation():
+def test_nor_from_sums_that_were_touched_while_the_daemon_ran(tmp_path: Path) -> None:
+    async def conversation() -> None:
         async with Ledger.open(tmp_path, Clock()) as ledger:
             await ledger.append(decision())
             written(tmp_path, "DELETE FROM spend")
@@ -167,23 +171,23 @@ def test_nor_from_sums_that_were_touched_while_the_daemon_ran(tmp_path):
     assert ([row["nusd"] for row in accounts], differs, len(alarms)) == ([1_000], [], 1)
 
 
-def test_sums_that_nobody_touched_are_known_without_the_lines(tmp_path, monkeypatch):
+def test_sums_that_nobody_touched_are_known_without_the_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(played(tmp_path, decision(), (0, {})))
 
-    def looked(*_):
+    def looked(*_: Any) -> None:
         raise AssertionError("the lines were added up")
 
     monkeypatch.setattr("agentd.edge.ledger.sums.differences", looked)
     late = Clock(NOON + 40 * 24 * HOUR_NS)
 
-    async def conversation(clock):
+    async def conversation(clock: Clock) -> Any:
         async with Ledger.open(tmp_path, clock) as ledger:
             return ledger.counters.mended
 
     assert [run(conversation(clock)) for clock in (Clock(), late)] == [0, 0]
 
 
-def test_sums_of_long_ago_are_left_to_verification(tmp_path):
+def test_sums_of_long_ago_are_left_to_verification(tmp_path: Path) -> None:
     run(played(tmp_path, decision(), (0, {})))
     written(tmp_path, "UPDATE spend SET cost_nusd = 7")
     late = Clock(NOON + 40 * 24 * HOUR_NS)
@@ -202,7 +206,7 @@ STEPS = st.lists(
 )
 
 
-def line(step, opened):
+def line(step: Any, opened: Any) -> Any:
     what, place, amount, hour = step
     at = NOON + hour * HOUR_NS
     if what in {"allow", "deny"}:
@@ -214,9 +218,12 @@ def line(step, opened):
 
 
 @given(STEPS, st.lists(st.integers(1, 8), min_size=1, max_size=6))
-def test_whatever_is_staged_in_whatever_batches_makes_a_chain_and_sums_that_fit(steps, sizes):
+def test_whatever_is_staged_in_whatever_batches_makes_a_chain_and_sums_that_fit(steps: Any, sizes: Any) -> None:
     """In any order, with wild outcomes among them, split into any batches: refused lines leave no trace at all."""
-    tip, rows, sums, opened = Tip("l", ORIGIN, {}), [], {}, []
+    rows: list[Any] = []
+    sums: dict[Any, list[int]] = {}
+    opened: list[int] = []
+    tip = Tip("l", ORIGIN, {})
     staged = Staged(tip)
     staged.add(genesis("l", AT, None, None))
     left, turn = sizes[0], 0
@@ -235,7 +242,7 @@ def test_whatever_is_staged_in_whatever_batches_makes_a_chain_and_sums_that_fit(
             opened.append(row.seq)
         left -= 1
         if left == 0:
-            tip, staged, turn = commit(staged, rows, sums), None, turn + 1
+            tip, turn = commit(staged, rows, sums), turn + 1
             staged, left = Staged(tip), sizes[turn % len(sizes)]
     tip = commit(staged, rows, sums)
     verifier = Verifier()
@@ -248,7 +255,7 @@ def test_whatever_is_staged_in_whatever_batches_makes_a_chain_and_sums_that_fit(
     assert all(amount >= 0 for delta in sums.values() for amount in delta)
 
 
-def commit(staged, rows, sums):
+def commit(staged: Any, rows: list[Any], sums: Any) -> Any:
     rows += staged.rows
     for account, delta in staged.deltas.items():
         sums[account] = [a + b for a, b in zip(sums.get(account, [0] * len(delta)), delta, strict=True)]
