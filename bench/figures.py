@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import deciding, pruned, records, starting, streams
+from bench import caging, deciding, pruned, records, starting, streams
 from bench.bodies import CALL, HUGE, LATE, chat_body
 from bench.calls import Compared, Turns, compare
 from bench.client import Address
@@ -25,10 +25,11 @@ class Plan:
     lines: int
     looks: int
     quiet_s: float  # of calls before a prune, to compare with
+    commands: int
 
 
-THOROUGH = Plan(Turns(15, 0.7), Turns(9, 0.7), 5, 7, 15.0, 30.0, 1_000_000, 40, 10.0)
-QUICK = Plan(Turns(3, 0.3), Turns(2, 0.3), 1, 2, 3.0, 5.0, 20_000, 10, 2.0)
+THOROUGH = Plan(Turns(15, 0.7), Turns(9, 0.7), 5, 7, 15.0, 30.0, 1_000_000, 40, 10.0, 200)
+QUICK = Plan(Turns(3, 0.3), Turns(2, 0.3), 1, 2, 3.0, 5.0, 20_000, 10, 2.0, 30)
 
 MARK_CALL = 1.5  # times what the bare proxy adds, in time and in processor time
 MARK_PEER = 0.1  # of what LiteLLM adds
@@ -37,6 +38,8 @@ MARK_LINEAR = 1.25  # a body of nine times the size may cost so much more than n
 MARK_EVENT_MS = 0.25
 MARK_STALL_MS = 20.0
 MARK_DECIDE_US = 25.0
+MARK_CAGE = 1.0  # of bubblewrap started anew
+MARK_CAGE_MS = 6.0
 MARK_RESIDENT_MB = 70.0
 MARK_IDLE_MS = 1.0  # per second: a thousandth of one core is what "nothing" may look like
 MARK_START_S = 0.6
@@ -145,6 +148,26 @@ def verdict(_bench: Bench) -> list[Row]:
     ]
 
 
+def caged(bench: Bench) -> list[Row]:
+    """`true` through the cage, beside bubblewrap started anew."""
+    found = caging.measure(bench.plan.commands)
+    if found is None:
+        return [Row("cage: not on this machine", "")]
+    ratio, many = _per(found.cage, found.bwrap), _per(found.many, found.by_eight)
+    added = found.cage - found.bare
+    beside = f"<= {MARK_CAGE:g}x, {MARK_CAGE_MS:g} ms"
+    return [
+        Row("`true` in the cage, ms; floor: bwrap", number(found.cage), number(found.bwrap), ratio=times(ratio)),
+        Row("  ... added to a bare start, ms", number(added), mark=beside, met=_both(ratio, added)),
+        Row("  ... one after another, ms", number(found.tight)),
+        Row("  ... eight at a time, ms for each", number(found.many), number(found.by_eight), ratio=times(many)),
+    ]
+
+
+def _both(ratio: float | None, added: float) -> bool | None:
+    return None if ratio is None else ratio <= MARK_CAGE and added <= MARK_CAGE_MS
+
+
 def at_rest(bench: Bench) -> list[Row]:
     """Memory and processor of a daemon that nobody asks, and its start."""
     by_name = {target.name: target for target in bench.targets}
@@ -242,6 +265,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[Bench], list[Row]]]] = {
     "stream": ("one stream, event by event", single_stream),
     "many": ("64 streams at a time", many_streams),
     "decide": ("a verdict under 200 rules", verdict),
+    "cage": ("a command in the cage", caged),
     "rest": ("memory, idling, cold start", at_rest),
     "append": ("durable lines a second", appending),
     "read": ("reading a long ledger", reading),

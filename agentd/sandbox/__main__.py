@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from agentd.sandbox import cgroup, kernel, trying
+from agentd.sandbox import cgroup, kernel, rings
 from agentd.sandbox.protocol import UNSAFE, Profile, Ring
 from agentd.sandbox.server import Server
 
@@ -30,21 +30,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """See the head of the file."""
     asked = _arguments(sys.argv[1:] if arguments is None else arguments)
     hierarchies = cgroup.handed_over(asked.cgroup)
-    rings = trying.rings_outside([name for each in hierarchies for name in each.controllers])
+    found = rings.rings_outside([name for each in hierarchies for name in each.controllers])
     if asked.rings:
-        sys.exit(_show(rings))
+        sys.exit(_show(found))
     if asked.fd is not None:
         kernel.prctl(kernel.PR_SET_PDEATHSIG, SIGKILL)
         parent = socket.socket(fileno=asked.fd)
         parent.set_inheritable(False)
         _seal(network=asked.unsafe)
-        Server(parent, rings, hierarchies, unsafe=asked.unsafe).serve()
+        Server(parent, found, hierarchies, unsafe=asked.unsafe).serve()
         return
     listener = _listener(asked.listen)
     _seal(network=asked.unsafe)
     while True:
         parent, _ = listener.accept()
-        Server(parent, rings, hierarchies, unsafe=asked.unsafe).serve()
+        Server(parent, found, hierarchies, unsafe=asked.unsafe).serve()
 
 
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -89,12 +89,12 @@ def _listener(path: str | None) -> socket.socket:
     return listener
 
 
-def _show(rings: Sequence[Ring]) -> int:
-    for ring in rings:
+def _show(found: Sequence[Ring]) -> int:
+    for ring in found:
         cure = "" if ring.held else f"; {ring.cure}"
         sys.stdout.write(f"{'held   ' if ring.held else 'missing'}  {ring.name:14} {ring.detail}{cure}\n")
     usual = Profile("usual", "/workspace").required
-    return 0 if all(ring.held for ring in rings if ring.name in usual) else 1
+    return 0 if all(ring.held for ring in found if ring.name in usual) else 1
 
 
 if __name__ == "__main__":

@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 from agentd.sandbox.protocol import Profile, Ring, Usage
 
+CAGE = "/.cage"
+PYTHON = f"{CAGE}/python"
+LIBRARY = f"{CAGE}/lib"
+MOUNTED = (PYTHON, f"{LIBRARY}/agentd/sandbox", f"{LIBRARY}/agentd/__init__.py")
+"""What a cage takes away before it starts anything: the zygote's own things are nobody else's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -7,7 +7,6 @@ that a message says which layer was refused.
 
 import ctypes
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,7 +88,7 @@ _NEW_CALLS = {
     "landlock_restrict_self": 446,
 }
 
-MACHINE = platform.machine()
+MACHINE = os.uname().machine
 CALLS: dict[str, int] = {**_NEW_CALLS, **_OLD_CALLS.get(MACHINE, {})}
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long

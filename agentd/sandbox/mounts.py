@@ -3,8 +3,8 @@
 import os
 from contextlib import suppress
 
-from agentd.sandbox import kernel, view
-from agentd.sandbox.inner import Settle
+from agentd.sandbox import kernel
+from agentd.sandbox.inner import MOUNTED, Settle
 
 FLAGS = kernel.MS_NOSUID | kernel.MS_NODEV
 MAX_FILES = 65_536
@@ -24,7 +24,7 @@ class Mounts:
         hidden = [place.path for place in settled.places if self._hides(place.path)]
         self._shadowed = [(path, os.open(path, os.O_PATH | os.O_CLOEXEC)) for path in hidden]
         self.shadowing = any(path == self._profile.workspace for path in hidden)
-        for path in view.MOUNTED:
+        for path in MOUNTED:
             with suppress(OSError):  # the interpreter is mounted there only where it is not the system's
                 kernel.detach(path)
         self.proc = kernel.detached_proc()

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentd.sandbox.inner import CAGE, LIBRARY, PYTHON
 from agentd.sandbox.protocol import Profile
 
 SYSTEM = ("/usr",)
@@ -27,11 +28,6 @@ ETC = (
     "shells", "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone", "vim", "wgetrc", "xattr.conf", "xml",
 )  # fmt: skip
 """Below /etc. Not among them: shadow, ssh, ssl/private, resolv.conf (there is nobody to ask), machine-id, anything of agentd."""
-CAGE = "/.cage"
-PYTHON = f"{CAGE}/python"
-LIBRARY = f"{CAGE}/lib"
-MOUNTED = (PYTHON, f"{LIBRARY}/agentd/sandbox", f"{LIBRARY}/agentd/__init__.py")
-"""What a cage takes away before it starts anything: the zygote's own things are nobody else's."""
 START = "import sys; sys.path.insert(0, {library!r}); from agentd.sandbox.zygote import main; main({control})"
 
 
