@@ -28,6 +28,9 @@ PURE = frozenset(
 """Libraries that compute and do nothing else. `datetime` is here for arithmetic and `urllib` for `urllib.parse`; the clock of
 the one and `urllib.request` are banned by ruff."""
 
+GRAMMARS = frozenset({"tree_sitter", "tree_sitter_bash"})
+"""Parsers that compute trees from bytes and do nothing else; for the reading of shell text alone."""
+
 STDLIB = frozenset(sys.stdlib_module_names)
 PORTS = (
     "agentd.gate.ports",
@@ -51,6 +54,7 @@ class Room:
 
 ROOMS = (
     Room("agentd.core.types", libraries=PURE),
+    Room("agentd.core.policy.shell", ("agentd.core.policy", "agentd.core.types"), PURE | GRAMMARS),
     Room("agentd.core", ("agentd.core",), PURE),
     Room("agentd.gate", ("agentd.core",), STDLIB | {"msgspec"}),
     Room("agentd.edge.api", PORTS),
