@@ -1,0 +1,1 @@
+"""The thought of the file gate: which act on which path."""

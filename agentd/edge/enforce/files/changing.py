@@ -1,0 +1,266 @@
+"""Write, move, delete: each change is one rename that happens or does not, after the old content was kept.
+
+The new content is a file without a name until it is whole and synced. It then changes places with the old one, in one step of the
+kernel. What came out is compared with what was looked at and kept; if somebody put another file there meanwhile, both change
+back and the act is refused. So nothing is lost that is not kept, and nobody ever sees half a file.
+"""
+
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+
+from agentd.core.types.files import FileOp, FileRefused, FileResult, Place
+from agentd.core.types.verdicts import Answer, Reason
+from agentd.edge.enforce.files import kernel
+from agentd.edge.enforce.files.index import NOT_A_FILE, Change
+from agentd.edge.enforce.files.job import Job
+from agentd.edge.enforce.files.keeping import Keeper
+from agentd.edge.enforce.files.reading import content, plain, too_large
+from agentd.edge.enforce.files.refusing import refused
+from agentd.edge.enforce.files.roots import Found, Roots, described, identity
+
+SPARE = ".agentd-spare-"
+"""So a file is called for the moment between a change and the end of what was there before."""
+NEW_FILE = 0o666
+"""Less the umask, as everywhere."""
+_WRITABLE = 0o222
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A change: which decision's, where, how many bytes at most the result may have, and its clock."""
+
+    seq: int
+    at: Place
+    most: int
+    job: Job
+    mode: int | None = None  # of a new file; None: the umask's
+
+
+@dataclass(frozen=True, slots=True)
+class Old:
+    """What stood there: its facts, its content."""
+
+    facts: os.stat_result
+    data: bytes
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hex."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+class Changer:
+    """Does changes below roots. One at a time: its user holds a lock."""
+
+    def __init__(self, roots: Roots, keeper: Keeper, room: int) -> None:
+        self._roots, self._keeper = roots, keeper
+        self._room = room  # no larger content can be kept
+
+    def write(self, act: Act, data: bytes, op: FileOp = FileOp.WRITE) -> FileResult:
+        """Make the content `data`, or for an append the old one and `data`. Raises OSError, `FileRefused`."""
+        with self._roots.parent(act.at, make=True) as parent:
+            old = self._old(act)
+            whole = (old.data if old else b"") + data if op is FileOp.APPEND else data
+            if len(whole) > act.most:
+                raise too_large(act.most)
+            mode = stat.S_IMODE(old.facts.st_mode) & 0o777 if old else act.mode
+            spare = SPARE + secrets.token_hex(8)
+            with ExitStack() as stack:
+                new = _written(stack, parent, whole, mode, act.job)
+                if old is not None:
+                    _same_owner(new, old.facts)
+                change = _change(act, op, old)
+                change = replace(change, after=hashlib.sha256(whole).hexdigest(), spare=spare if old else "")
+                self._do(act, change, old, lambda: _put(parent, act.at.parts[-1], new, old, spare))
+                facts = os.fstat(new)
+            return FileResult(described(act.at.parts[-1], facts), digest=change.after, kept=change.before)
+
+    def delete(self, act: Act) -> FileResult:
+        """Remove a plain file, or an empty directory. Raises OSError, `FileRefused`."""
+        name = act.at.parts[-1]
+        with self._roots.parent(act.at) as parent, self._roots.found(act.at) as found:
+            if stat.S_ISDIR(found.stat.st_mode):
+                change = Change(act.seq, FileOp.DELETE, act.at, mode=NOT_A_FILE)
+                self._do(act, change, None, lambda: _remove_directory(parent, name))
+                return FileResult()
+            old = self._read(found, act)
+            spare = SPARE + secrets.token_hex(8)
+            change = replace(_change(act, FileOp.DELETE, old), spare=spare)
+            self._do(act, change, old, lambda: _take_away(parent, name, old, spare))
+            return FileResult(kept=change.before)
+
+    def move(self, act: Act, to: Place) -> FileResult:
+        """Give a plain file or a directory another place; a plain file that is there is kept. Raises OSError, `FileRefused`."""
+        if act.at == to:
+            raise refused("files.exists", "source and target are the same", "Nothing is to be done.")
+        with ExitStack() as stack:
+            found = stack.enter_context(self._roots.found(act.at))
+            source = stack.enter_context(self._roots.parent(act.at))
+            if not stat.S_ISDIR(found.stat.st_mode):
+                plain(found)
+            target = stack.enter_context(self._roots.parent(to, make=True))
+            old = self._old(replace(act, at=to))
+            if old is not None and stat.S_ISDIR(found.stat.st_mode):
+                raise refused("files.exists", "there is a file in the directory's new place", "Delete it first.")
+            change = replace(_change(act, FileOp.MOVE, old), to=to, inode=found.stat.st_ino)
+            moved = _Moved((source, act.at.parts[-1]), (target, to.parts[-1]), found.stat, old)
+            self._do(act, change, old, lambda: _moved(moved))
+            return FileResult(described(to.parts[-1], found.stat), kept=change.before)
+
+    def _do(self, act: Act, change: Change, old: Old | None, effect: Callable[[], None]) -> None:
+        """Keep, write down, do, say that it is done. An effect that raises has undone itself, unless it is `unsure`."""
+        act.job.check()
+        row = self._keeper.begin(change, old.data if old else None)
+        try:
+            act.job.commit()
+            effect()
+        except FileRefused as refusal:
+            if not refusal.unsure:
+                self._keeper.settle(row, "void")
+            raise
+        except OSError:
+            self._keeper.settle(row, "void")
+            raise
+        self._keeper.settle(row, "done")
+
+    def _old(self, act: Act) -> Old | None:
+        try:
+            with self._roots.found(act.at) as found:
+                return self._read(found, act)
+        except FileNotFoundError:
+            return None
+
+    def _read(self, found: Found, act: Act) -> Old:
+        plain(found)
+        if not found.stat.st_mode & _WRITABLE:
+            raise refused("files.read_only", "the file is marked read-only", "An operator can change its mode.")
+        if found.stat.st_size > self._room:
+            message = f"it holds more than the {self._room} bytes that can be kept of it; nothing was changed"
+            raise refused("files.history", message, "An operator gives the history more room.")
+        return Old(found.stat, content(found, self._room, act.job))
+
+
+def _change(act: Act, op: FileOp, old: Old | None) -> Change:
+    if old is None:
+        return Change(act.seq, op, act.at)
+    mode = stat.S_IMODE(old.facts.st_mode) & 0o777
+    return Change(act.seq, op, act.at, before=old.digest, size=len(old.data), mode=mode)
+
+
+def _written(stack: ExitStack, parent: int, data: bytes, mode: int | None, job: Job) -> int:
+    """A file without a name, whole and synced."""
+    fd = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, NEW_FILE, dir_fd=parent)
+    stack.callback(os.close, fd)
+    view = memoryview(data)
+    while view:
+        job.check()
+        view = view[os.write(fd, view[: 1 << 20]) :]
+    if mode is not None:
+        os.fchmod(fd, mode)
+    os.fsync(fd)
+    return fd
+
+
+def _same_owner(fd: int, old: os.stat_result) -> None:
+    mine = os.fstat(fd)
+    if (mine.st_uid, mine.st_gid) == (old.st_uid, old.st_gid):
+        return
+    try:
+        os.fchown(fd, old.st_uid, old.st_gid)
+        os.fchmod(fd, stat.S_IMODE(old.st_mode) & 0o777)
+    except PermissionError as error:
+        message = "the file belongs to somebody else, and a new one would not"
+        raise refused("files.owner", message, "Its owner can change it, by a command in the cage.") from error
+
+
+def _named(parent: int, name: str, fd: int) -> None:
+    os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
+
+
+def _put(parent: int, name: str, new: int, old: Old | None, spare: str) -> None:
+    if old is None:
+        _named(parent, name, new)
+        os.fsync(parent)
+        return
+    _named(parent, spare, new)
+    try:
+        kernel.rename((parent, spare), (parent, name), kernel.RENAME_EXCHANGE)
+    except OSError:
+        os.unlink(spare, dir_fd=parent)
+        raise
+    if not _is(parent, spare, old.facts):
+        _back((parent, spare), (parent, name), kernel.RENAME_EXCHANGE)
+        if os.stat(spare, dir_fd=parent, follow_symlinks=False).st_ino == os.fstat(new).st_ino:
+            os.unlink(spare, dir_fd=parent)
+        raise changed()
+    os.fsync(parent)
+    os.unlink(spare, dir_fd=parent)
+
+
+def _take_away(parent: int, name: str, old: Old, spare: str) -> None:
+    kernel.rename((parent, name), (parent, spare), kernel.RENAME_NOREPLACE)
+    if not _is(parent, spare, old.facts):
+        _back((parent, spare), (parent, name), kernel.RENAME_NOREPLACE)
+        raise changed()
+    os.unlink(spare, dir_fd=parent)
+    os.fsync(parent)
+
+
+def _remove_directory(parent: int, name: str) -> None:
+    os.rmdir(name, dir_fd=parent)
+    os.fsync(parent)
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    source: tuple[int, str]
+    target: tuple[int, str]
+    facts: os.stat_result
+    old: Old | None
+
+
+def _moved(move: _Moved) -> None:
+    flag = kernel.RENAME_EXCHANGE if move.old else kernel.RENAME_NOREPLACE
+    kernel.rename(move.source, move.target, flag)
+    right = _is(*move.target, move.facts) and (move.old is None or _is(*move.source, move.old.facts))
+    if not right:
+        _back(move.target, move.source, flag)
+        raise changed()
+    if move.old is not None:
+        os.unlink(move.source[1], dir_fd=move.source[0])
+    os.fsync(move.target[0])
+    os.fsync(move.source[0])
+
+
+def _is(parent: int, name: str, wanted: os.stat_result) -> bool:
+    """Whether a name stands for just that file, with just that content. A directory's content is not looked at."""
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(wanted.st_mode):
+        return (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
+    return identity(found) == identity(wanted) and found.st_nlink == 1
+
+
+def _back(source: tuple[int, str], target: tuple[int, str], flag: int) -> None:
+    """As it was. Where even that fails, nobody can say what is there now."""
+    with suppress(OSError):
+        kernel.rename(source, target, flag)
+        return
+    reason = Reason(
+        "files.changed", "files", "somebody changed the file at the same time", "Look at it before going on."
+    )
+    raise FileRefused(reason, Answer.DENY, unsure=True)
+
+
+def changed() -> FileRefused:
+    """Somebody else was at work at the same time."""
+    return refused(
+        "files.changed", "somebody changed it at the same time; it is as they left it", "Look again.", Answer.WAIT
+    )
