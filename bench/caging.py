@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agentd.sandbox.protocol import Limits, Prepared, Profile
+from bench.place import on
 from sandbox.client import Sandbox, give, lacking, sandbox
 
 PROTECTED = (".git/hooks", ".git/config", ".claude", ".codex", ".cursor", ".vscode", ".mcp.json", ".envrc")
@@ -47,7 +48,8 @@ def measure(rounds: int) -> Cost | None:
     """None where no cage can be had."""
     if lacking():
         return None
-    with _workspace() as ws, sandbox() as cage:
+    everything = frozenset(range(os.cpu_count() or 1))  # what a cage is made ready with runs beside the command
+    with on(everything), _workspace() as ws, sandbox() as cage:
         profile = Profile("bench", str(ws), protected=PROTECTED, hidden=HIDDEN)
         if not isinstance(cage.prepare(profile), Prepared):
             return None

@@ -87,19 +87,24 @@ class First:
     def serve(self) -> NoReturn:
         """One command after another. Raises wire.Closed at the end."""
         while True:
-            if self._mounts is not None and self._masks is not None:
+            if self._mounts is not None:
                 self._mounts.fresh()
-                if self._mounts.shadowing:
-                    self._masks.forget()
-                self._masks.put(complete=False)
             second = self._fork()
-            decode(self._cage.sample, {"Run": Run})  # memory is copied when it is first touched, and now nobody waits
+            self._make_ready()
             frame = self._orders.one()
             try:
                 report = self._run(frame, second)
             except NotRun as error:
                 report = Report(code=error.code, message=error.message)
             wire.send(self._sock, wire.Frame(encode(report)))
+
+    def _make_ready(self) -> None:
+        """What an order will need, once, while nobody waits; after the fork, since memory is copied when first touched."""
+        if self._masks is not None and self._mounts is not None:
+            if self._mounts.shadowing:
+                self._masks.forget()
+            self._masks.put(complete=False)
+        decode(self._cage.sample, {"Run": Run})
 
     def _fork(self) -> Second:
         ours, theirs = socket.socketpair()
