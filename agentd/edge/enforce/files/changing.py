@@ -101,13 +101,12 @@ class Changer:
         with ExitStack() as stack:
             found = stack.enter_context(self._roots.found(act.at))
             source = stack.enter_context(self._roots.parent(act.at))
-            if not stat.S_ISDIR(found.stat.st_mode):
-                plain(found)
+            digest = self._source(found, act)
             target = stack.enter_context(self._roots.parent(to, make=True))
             old = self._old(replace(act, at=to))
             if old is not None and stat.S_ISDIR(found.stat.st_mode):
                 raise refused("files.exists", "there is a file in the directory's new place", "Delete it first.")
-            change = replace(_change(act, FileOp.MOVE, old), to=to, inode=found.stat.st_ino)
+            change = replace(_change(act, FileOp.MOVE, old), to=to, after=digest, inode=found.stat.st_ino)
             moved = _Moved((source, act.at.parts[-1]), (target, to.parts[-1]), found.stat, old)
             self._do(act, change, old, lambda: _moved(moved))
             return FileResult(described(to.parts[-1], found.stat), kept=change.before)
@@ -127,6 +126,13 @@ class Changer:
             self._keeper.settle(row, "void")
             raise
         self._keeper.settle(row, "done")
+
+    def _source(self, found: Found, act: Act) -> str:
+        """The digest of what is moved; of a directory, or of a file too large to read, there is none."""
+        if stat.S_ISDIR(found.stat.st_mode):
+            return ""
+        plain(found)
+        return hashlib.sha256(content(found, act.most, act.job)).hexdigest() if found.stat.st_size <= act.most else ""
 
     def _old(self, act: Act) -> Old | None:
         try:

@@ -1,7 +1,7 @@
 """The file gate's hands, seen from the way: a few threads, a clock on each act, one change at a time.
 
-Reads run beside each other. Changes take turns, because each is a look, a copy, a line and a rename that belong together. When all
-threads hang on a dead disk the next ones are told to come later instead of queueing without end.
+Reads run beside each other. Changes take turns, because each is a look, a copy, a line and a rename that belong together. When
+all threads hang on a dead disk the next ones are told to come later instead of queueing without end.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """What a crash left open: look at the file, finish or clear up, and settle the line so that it is true.
 
-The rename is the moment that counts. Before it the old content is in place: the line is void. After it the new one is: the line is
-done, and a spare name that still holds the old content, which is kept, goes away. If neither is there, somebody else has been
+The rename is the moment that counts. Before it the old content is in place: the line is void. After it the new one is: the line
+is done, and a spare name that still holds the old content, which is kept, goes away. If neither is there, somebody else has been
 at work since: `unsure`, and nothing is touched.
 """
 

@@ -96,7 +96,7 @@ class Roots:
         try:
             return kernel.open_beneath(root, parts, _DIRECTORY)
         except FileNotFoundError:
-            if not make:
+            if not make or not parts:
                 raise
         made = self._directory(root, parts[:-1], make)
         with closing(made):

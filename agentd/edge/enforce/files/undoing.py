@@ -1,7 +1,7 @@
 """Give back what was there before a decision, and show what it changed.
 
-An undo is a change like any other: it keeps what it replaces, has a decision of its own, and can be undone. It is refused where the
-file is no longer what the decision made of it, since then it would take away somebody else's work.
+An undo is a change like any other: it keeps what it replaces, has a decision of its own, and can be undone. It is refused where
+the file is no longer what the decision made of it, since then it would take away somebody else's work.
 """
 
 import difflib
@@ -78,8 +78,9 @@ class Undoer:
 
     def _moved_back(self, change: Change, to: Place, act: Act) -> FileResult:
         with self.roots.found(to) as found:
-            if found.stat.st_ino != change.inode:
-                raise changed()
+            same = found.stat.st_ino == change.inode
+        if self._digest(to, act.job) != change.after if change.after else not same:
+            raise changed()
         if self._digest(change.at, act.job):
             raise refused("files.exists", "there is a file again where it was moved from", "Move that one first.")
         old = self._content(change) if change.before else None
