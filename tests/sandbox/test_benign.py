@@ -30,6 +30,7 @@ DIFFERS = re.compile(
 """Times, hashes of commits, temporary names, sizes of disks: different in each run, cage or not."""
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(bool(lacking()), reason=lacking() or "a cage can be had"),
     pytest.mark.skipif(shutil.which("git", path="/usr/bin:/bin") is None, reason="git is not installed"),
 ]
