@@ -43,7 +43,11 @@ SABOTAGES: list[tuple[str, str, str]] = [
     ("agentd.core may not import tree_sitter", "agentd/core/policy/schema.py", "import tree_sitter"),
     ("agentd.core may not import tree_sitter_bash", "agentd/core/dialects/chat.py", "import tree_sitter_bash"),
     ("agentd.core.policy.shell may not import yaml", "agentd/core/policy/shell/rules.py", "import yaml"),
-    ("agentd.core.policy.shell may not import agentd.core.dialects", "agentd/core/policy/shell/rules.py", "import agentd.core.dialects"),
+    (
+        "agentd.core.policy.shell may not import agentd.core.dialects",
+        "agentd/core/policy/shell/rules.py",
+        "import agentd.core.dialects",
+    ),
     # gate
     *[(GATE, "agentd/gate/ports.py", f"import {name}") for name in ("socket", "sqlite3", "pathlib", "aiohttp", "subprocess")],
     ("agentd.gate may not import click", "agentd/gate/ports.py", "import click"),
