@@ -29,6 +29,13 @@ _CLEAR = frozenset(
     "brace_expression "
     "variable_name special_variable_name extglob_pattern regex test_operator".split()
 )
+_WHOLE = {
+    "simple_expansion": re.compile(r"\$(?:[A-Za-z_]\w*|[0-9@*#?$!-])", re.ASCII),
+    "expansion": re.compile(r"\$\{.*\}", re.DOTALL),
+    "command_substitution": re.compile(r"\$\((?!\().*\)|`.*`", re.DOTALL),
+    "process_substitution": re.compile(r"[<>]\(.*\)", re.DOTALL),
+    "arithmetic_expansion": re.compile(r"\$\(\(.*\)\)|\$\[.*\]", re.DOTALL),
+}
 _NO_FILE = frozenset({">&", "<&", ">&-", "<&-"})
 _SEVERAL = re.compile(r"\$[@*]|\$\{[@*]|\[[@*]\]|\$\{!")
 _RUNS = re.compile(r"@[PAa]\}")
@@ -72,7 +79,11 @@ def holes(reader: Reader, *nodes: Node) -> list[Hole]:
 def _hole(reader: Reader, node: Node, start: int) -> Hole:
     raw = reader.raw(node.start_byte, node.end_byte)
     end = start + len(raw)
+    raw = raw.lstrip(" \t\n")  # the grammar may begin an expansion at the blanks before it, which are the string's
+    start = end - len(raw)
     nested(reader, node)
+    if not _WHOLE[node.type].fullmatch(raw):
+        raise Unreadable("an expansion that the grammar cuts elsewhere than the shell")
     if node.type == "process_substitution":
         return Hole(start, end, PIPE)
     if node.type == "arithmetic_expansion":
@@ -101,7 +112,7 @@ def nested(reader: Reader, node: Node) -> None:
 
 
 def _covered(reader: Reader, node: Node, start: int, end: int) -> None:
-    if node.type in _EXPANSIONS and end > start and HIDDEN.search(reader.raw(start, end).removeprefix("$((")):
+    if end > start and HIDDEN.search(reader.raw(start, end).removeprefix("$((")):
         reader.opaque(node, "an expansion in which the grammar sees less than the shell")
 
 
@@ -116,6 +127,7 @@ def _substitution(reader: Reader, node: Node) -> None:
     inner = [child for child in node.children[1:] if child.is_named]
     if first.type == "$(" and inner and inner[0].type == "ERROR":
         reader.opaque(node, "a substitution that the grammar cannot read")
+    reader.tight(node)
     before, reader.functions = reader.functions, set(reader.functions)
     reader.inside("substitution", node, node.children[1:-1])
     reader.functions = before
@@ -162,6 +174,7 @@ def redirects(reader: Reader, nodes: Sequence[Node], owner: Node) -> tuple[tuple
             (text,) = words(reader, node.children[-1])
             found.append(Redirect("<<<", Word(""), text))
         elif node.type == "heredoc_redirect":
+            reader.tight(node)
             redirect, behind = _heredoc(reader, node)
             found += redirect
             more += behind
@@ -193,6 +206,8 @@ def _file(reader: Reader, node: Node) -> tuple[list[Redirect], list[Word]]:
         raise Unreadable("a redirection to several files")
     behind = [word for target in targets[1:] for word in words(reader, target)]
     duplicates = kind in _NO_FILE and re.fullmatch(r"\d+-?|-", first[0].shape) is not None
+    if kind in _NO_FILE and not PLAIN.fullmatch(first[0].shape):
+        raise Unreadable("a descriptor or file that is expanded twice")
     return ([] if duplicates else [Redirect(kind, first[0])]), behind
 
 
@@ -274,8 +289,8 @@ def test_words(reader: Reader, node: Node) -> tuple[Word, ...]:
     """The words of a test, its operators among them."""
     found: list[Word] = []
     leaves = list(_test_leaves(node))
-    plain = leaves[0].type == "["
-    for left, right in pairwise(leaves if plain else (*leaves[:2], *leaves[-2:])):
+    pairs = list(pairwise(leaves))
+    for left, right in pairs if leaves[0].type == "[" else (pairs[0], pairs[-1]):
         if left.end_byte <= right.start_byte and not blank(reader.source, left.end_byte, right.start_byte, BETWEEN):
             raise Unreadable("a test in which no blanks part the words")
     for leaf in leaves:

@@ -58,8 +58,15 @@ def evaluate(simple: Simple) -> Iterator[Inner]:
 
 
 def coprocess(simple: Simple) -> Iterator[Inner]:
-    """`coproc`: a keyword, without options."""
+    """`coproc`: a keyword that the shell itself reads anew in substitutions; not read here, but looked into."""
+    yield Hides(Unread.SYNTAX, "coproc is not read here")
     yield Runs(simple.words[1:])
+
+
+def timed(simple: Simple) -> Iterator[Inner]:
+    """`time` as a keyword knows `-p` alone: with another option the keyword runs that, and the program reads it."""
+    if len(simple.words) > 1 and simple.words[1].shape.startswith("-") and simple.words[1].shape not in ("-p", "--"):
+        yield Runs(simple.words[1:], same=True)
 
 
 def trap(simple: Simple) -> Iterator[Inner]:
@@ -302,6 +309,7 @@ def terminal(simple: Simple) -> Iterator[Inner]:
 HELPERS: dict[str, Callable[[Simple], Iterator[Inner]]] = {
     "eval": evaluate,
     "coproc": coprocess,
+    "time": timed,
     "trap": trap,
     "source": source,
     ".": source,

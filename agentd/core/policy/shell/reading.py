@@ -111,7 +111,8 @@ class Reader:
         root = tree_of(self.source)
         for node in faults(root, MAX_FAULTS):
             self.opaque(node, "the shell's grammar has no such command")
-        self.sequence(root.children, root.start_byte)
+        self.tight(root)
+        self.sequence(root.children)
         if self.source[root.end_byte :].strip(b" \t\n") or self.source[: root.start_byte].strip(b" \t\n"):
             self.opaque(root, "something stands around what could be read")
         if self.counts and self.planted:
@@ -146,13 +147,18 @@ class Reader:
 
     # statements
 
-    def sequence(self, nodes: Sequence[Node], start: int, join: str = ";") -> None:
+    def tight(self, node: Node) -> None:
+        """What stands between the parts of a construct has to be blank to the shell, too."""
+        end = node.start_byte
+        for child in node.children:
+            start = child.start_byte
+            if start > end and not blank(self.source, end, start, LINES):
+                self.opaque(node, "a construct that holds more than the grammar sees")
+            end = child.end_byte
+
+    def sequence(self, nodes: Sequence[Node], join: str = ";") -> None:
         """Statements and what stands between them; tokens that are no operators were asked for by their construct."""
-        end = start
         for index, node in enumerate(nodes):
-            if not blank(self.source, end, node.start_byte, LINES):
-                self.opaque(node, "what stands before it is no blank to the shell")
-            end = node.end_byte
             if node.is_named:
                 after = nodes[index + 1].type if index + 1 < len(nodes) else ""
                 self.statement(node, join, background=after == "&")
@@ -163,8 +169,10 @@ class Reader:
         kind = node.type
         if kind in ("comment", "ERROR", "heredoc_body"):
             if kind == "ERROR":
-                self.sequence([child for child in node.named_children if child.type in _STATEMENTS], node.start_byte)
+                self.sequence([child for child in node.named_children if child.type in _STATEMENTS])
             return
+        if kind not in _OWN_GAPS:
+            self.tight(node)
         handler = _STATEMENTS.get(kind)
         if handler is None:
             self.opaque(node, f"a construct that is not known here ({kind})")
@@ -182,8 +190,7 @@ class Reader:
         """The statements of a construct, under a scope of its own."""
         before = self.scopes
         self.scopes = (*before, Scope(kind, node.start_byte + 1))
-        start = children[0].start_byte if children else node.end_byte
-        self.sequence(children, start, join)
+        self.sequence(children, join)
         self.scopes = before
 
     def listed(self, node: Node, join: str) -> None:
@@ -191,6 +198,7 @@ class Reader:
         chain: list[tuple[str, Node]] = []
         while node.type == "list" and node.child_count == 3:
             left, operator, right = node.children
+            self.tight(node)
             chain.append((operator.type, right))
             node = left
         self.statement(node, join)
@@ -230,6 +238,7 @@ class Reader:
             elif child.type in _STATEMENTS and field not in ("value", "initializer", "update"):
                 self.statement(child, ";")
             elif child.type in ("do_group", "elif_clause", "else_clause", "case_item"):
+                self.tight(child)
                 self.parts(child, ";")
             else:
                 expanding.nested(self, child)
@@ -254,8 +263,10 @@ class Reader:
             self.counts = True
             expanding.nested(self, node)
             self.emit(node, (Word("(("),), (), (), join)
+        elif not self.source[node.start_byte + 1 : node.start_byte + 2].isspace() or node.child_count < 3:
+            self.opaque(node, "a brace that is a word to the shell")
         else:
-            self.sequence(node.children[1:-1], node.children[0].end_byte, join)
+            self.sequence(node.children[1:-1], join)
 
     def subshell(self, node: Node, join: str) -> None:
         """`( ... )`."""
@@ -278,6 +289,7 @@ class Reader:
         if body is not None and body.type == "command":
             commands.command(self, body, join, others)
             return
+        self.tight(node)
         found, words = self.guarded(node, lambda: expanding.redirects(self, others, node))
         if words:
             self.opaque(node, "words behind the redirection of a construct")
@@ -329,6 +341,9 @@ class Reader:
         called = name in self.functions
         self.items.append(Simple(words, where, text, assigns, redirects, self.outer.via, called))
 
+
+_OWN_GAPS = frozenset({"command", "list", "redirected_statement", "variable_assignment", "file_redirect"})
+"""Nodes whose readers look at what stands between their parts more closely."""
 
 _STATEMENTS: dict[str, Callable[[Reader, Node, str], None]] = {
     "command": commands.command,

@@ -104,6 +104,13 @@ def _runs(base: str, simple: Simple) -> Iterator[Inner]:
 
 
 def _by_table(wrapper: Wrapper, base: str, simple: Simple) -> Iterator[Inner]:
+    if wrapper.verbs:
+        verb = simple.words[1].shape if len(simple.words) > 1 else ""
+        if verb.startswith("-"):
+            yield Hides(Unread.OPTION, f"options of {base} before its verb")
+        if verb not in wrapper.verbs:
+            return
+        simple = replace(simple, words=simple.words[1:])
     arguments = read(simple.words, wrapper.options)
     if wrapper.strict and any(not each.known for each in arguments.given):
         yield Hides(Unread.OPTION, f"an option of {base} that is not known here")
@@ -134,7 +141,7 @@ def _behind_more(wrapper: Wrapper, base: str, words: tuple[Word, ...]) -> tuple[
     """Options that stand between a wrapper's own operands and the command (`flock FILE -c text`, `docker run -it IMAGE cmd`)."""
     if base == "flock" and words and words[0].shape in ("-c", "--command"):
         return (Word("sh"), Word("-c"), *words[1:])
-    if words and words[0].shape == "--":
+    if words and words[0].shape == ("!" if base == "time" else "--"):
         return words[1:]
     return words
 

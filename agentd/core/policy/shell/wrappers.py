@@ -31,6 +31,9 @@ class Wrapper:
     replace: tuple[str, ...] = ()  # options that name the placeholder
     same: bool = False  # runs in the same process: `cd` counts for what follows
     moves: tuple[str, ...] = ()  # options with which the command runs in another directory
+    verbs: tuple[
+        str, ...
+    ] = ()  # its options and the command stand behind one of these; with other verbs nothing is run
     looks: tuple[str, ...] = ()  # options with which nothing is run
     strict: bool = True  # options that are not listed are not let pass
 
@@ -79,7 +82,7 @@ WRAPPERS: dict[str, Wrapper] = {
     "timeout": _w("k/kill-after= s/signal= f/foreground v/verbose preserve-status", skip=1),
     "setsid": _w("c/ctty f/fork w/wait"),
     "stdbuf": _w("i/input= o/output= e/error="),
-    "time": _w("p/portability f/format= o/output= a/append v/verbose q/quiet", same=True),
+    "time": _w("p/portability f/format= o/output= a/append v/verbose q/quiet", same=True, assigns=True),
     "chrt": _w("b/batch d/deadline f/fifo i/idle o/other r/rr R a/all-tasks m/max p/pid v T= P= D=", skip=1),
     "taskset": _w("a/all-tasks c/cpu-list p/pid", skip=1),
     "numactl": _w("N/cpunodebind= C/physcpubind= m/membind= i/interleave= l/localalloc p/preferred= a/all s/show "
@@ -117,7 +120,7 @@ WRAPPERS: dict[str, Wrapper] = {
     "strace": _w(_STRACE, strict=False),
     "ltrace": _w("f S c C i t tt r e= o= p= s= n= u= x= l= b="),
     "valgrind": _w("tool= leak-check= log-file= track-origins= error-exitcode= q v", strict=False),
-    "perf": _w("", skip=1),
+    "perf": _w("e= o= a g F= p= t= C= r= d v q call-graph=", verbs=("record", "stat", "trace", "mem")),
     "catchsegv": _w(""),
     "caffeinate": _w("d i m s u t= w="),
     "nocache": _w(""),
@@ -141,16 +144,16 @@ WRAPPERS: dict[str, Wrapper] = {
     "xterm": _w("e T= bg= fg= geometry= hold", form=Form.TEXT),
     "screen": _w("d m D L S= A a c= e= r= R x t= q dm dmS="),
     "entr": _w("a c d n p r s z", feeds=True),
-    "pipenv": _w("", skip=1),
-    "poetry": _w("C/directory= n q v", skip=1),
-    "direnv": _w("", skip=2, moves=("",)),
-    "bundle": _w("", skip=1),
+    "pipenv": _w("", verbs=("run",)),
+    "poetry": _w("C/directory= n q v", verbs=("run",)),
+    "direnv": _w("", skip=1, verbs=("exec",), moves=("",)),
+    "bundle": _w("keep-file-descriptors gemfile=", verbs=("exec",)),
     "npx": _w("y/yes no p/package= c/call= q/quiet w/workspace=", texts=("--call",)),
     "bunx": _w("bun"),
     "uvx": _w("from= with= p/python= q/quiet isolated refresh"),
-    "pipx": _w("spec= q/quiet v/verbose", skip=1),
-    "docker": _w(_DOCKER, skip=2),
-    "podman": _w(_DOCKER, skip=2),
+    "pipx": _w("spec= q/quiet v/verbose", verbs=("run",)),
+    "docker": _w(_DOCKER, skip=1, verbs=("run", "exec", "create")),
+    "podman": _w(_DOCKER, skip=1, verbs=("run", "exec", "create")),
     "busybox": _w("list"),
     "toybox": _w(""),
     "sort": _helper("compress-program= o/output= k= t= S= T=", "--compress-program"),

@@ -67,7 +67,20 @@ WORDS = st.sampled_from(
         "{p", "p}", "!", "1", "2", "a\\\nb", "-", "--", "%", "@", "+", "=", "^", ":", ",", "a,b", "{a,'b c'}", "{}", "$", "a$", "${v:-$(evil)}", "${v:-evil}", "if", "done", "in",
     ]
 )  # fmt: skip
-REDIRECTS = st.sampled_from(["2>&1", "</dev/null", "<<<x", "<<< $(q)", "2</dev/null p", "<<E\n$(q) x\nE\n", "<<'E'\n$(evil)\nE\n", "<<-E p\n\ta\n\tE\n", ">&2", "3<&0"])
+REDIRECTS = st.sampled_from(
+    [
+        "2>&1",
+        "</dev/null",
+        "<<<x",
+        "<<< $(q)",
+        "2</dev/null p",
+        "<<E\n$(q) x\nE\n",
+        "<<'E'\n$(evil)\nE\n",
+        "<<-E p\n\ta\n\tE\n",
+        ">&2",
+        "3<&0",
+    ]
+)
 SIMPLE = st.builds(
     lambda words, redirect: " ".join([*words, *redirect]),
     st.lists(WORDS, min_size=1, max_size=4),
@@ -81,7 +94,9 @@ FORMS = st.sampled_from(
         "coproc {0}", "{0} \\\n{1}", "select v in a; do {0}; break; done", "[ {0} ] || {1}", "exec {0}", "command {0}", "v[0]={0} {1}", "v=({0}) {1}", "{0} >&2{1}", "2>&1{0}",
     ]
 )  # fmt: skip
-TEXTS = st.recursive(SIMPLE, lambda inner: st.builds(lambda form, a, b: form.format(a, b), FORMS, inner, inner), max_leaves=6)
+TEXTS = st.recursive(
+    SIMPLE, lambda inner: st.builds(lambda form, a, b: form.format(a, b), FORMS, inner, inner), max_leaves=6
+)
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
@@ -101,7 +116,12 @@ def test_static_words_are_what_bash_makes_of_them(text: str) -> None:
     if script.opaques or len(script.items) != 1 or any(word.value is None for word in script.simples[0].words):
         return
     words = [word.value for word in script.simples[0].words]
-    done = subprocess.run([BASH, "-f", "-c", f"set -- {text}\nprintf '%s\\0' printf \"$@\""], env=ENVIRONMENT, capture_output=True, check=False)
+    done = subprocess.run(
+        [BASH, "-f", "-c", f"set -- {text}\nprintf '%s\\0' printf \"$@\""],
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+    )
     assert done.stdout.decode().split("\0")[:-1] == words
 
 

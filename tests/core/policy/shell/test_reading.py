@@ -15,7 +15,10 @@ _ = (commands, expanding, inner, tree)  # parts of the reader that have no face 
 def said(text: str) -> list[str]:
     """Each command as its words, each unreadable thing as its kind."""
     script = parse(text)
-    return [f"!{item.kind}" if hasattr(item, "kind") else " ".join(spoken(word.shape) for word in item.words) for item in script.items]
+    return [
+        f"!{item.kind}" if hasattr(item, "kind") else " ".join(spoken(word.shape) for word in item.words)
+        for item in script.items
+    ]
 
 
 BY_CONSTRUCT = [
@@ -81,7 +84,7 @@ def test_a_construct(text: str, commands_: list[str]) -> None:
         "a &&",
         "{fd}>x rm y",
         "echo ${x@P}",
-        "echo `a \"b \\\"c\\\"\"`",
+        'echo `a "b \\"c\\""`',
     ],
 )
 def test_what_cannot_be_read_is_said(text: str) -> None:
@@ -155,7 +158,11 @@ PIECES = st.sampled_from(
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=25).map(" ".join), st.lists(PIECES, max_size=25).map("".join)))
+@given(
+    st.one_of(
+        st.text(max_size=60), st.lists(PIECES, max_size=25).map(" ".join), st.lists(PIECES, max_size=25).map("".join)
+    )
+)
 def test_every_text_has_an_answer(text: str) -> None:
     script = parse(text)
     assert script.items or not text.strip() or text.strip().startswith("#") or not text.strip(" \t\n;&\\")

@@ -47,7 +47,9 @@ def test_every_other_name_has_its_program() -> None:
     assert set(WRAPPERS) >= {"env", "xargs", "sudo", "timeout", "flock", "docker"}
 
 
-@pytest.mark.parametrize("name", ["PATH", "LD_PRELOAD", "ld_audit", "BASH_ENV", "GIT_SSH_COMMAND", "PYTHONPATH", "https_proxy"])
+@pytest.mark.parametrize(
+    "name", ["PATH", "LD_PRELOAD", "ld_audit", "BASH_ENV", "GIT_SSH_COMMAND", "PYTHONPATH", "https_proxy"]
+)
 def test_a_dangerous_variable(name: str) -> None:
     assert dangerous(name)
 
@@ -82,7 +84,9 @@ def test_sed(program: str, runs: bool, files: tuple[str, ...]) -> None:
     assert (facts_.runs, facts_.files) == (runs, files)
 
 
-@pytest.mark.parametrize("char", ["\x1b", "\u202e", "\u200b", "\u2066", "\ufe0f", "\u3164", "\u2028", "\ue000", "\x07", "\r", "\u00a0"])
+@pytest.mark.parametrize(
+    "char", ["\x1b", "\u202e", "\u200b", "\u2066", "\ufe0f", "\u3164", "\u2028", "\ue000", "\x07", "\r", "\u00a0"]
+)
 def test_what_does_not_show_is_escaped(char: str) -> None:
     assert char not in shown(f"a{char}b")
     assert shown(f"a{char}b").isascii()
