@@ -71,6 +71,7 @@ def _seal(*, network: bool) -> None:
             kernel.unshare(kernel.CLONE_NEWUSER | kernel.CLONE_NEWNET)
             for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
                 Path("/proc/self", name).write_text(line)
+    kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)  # a view's first process outlives its bubblewrap by a moment
     kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
 

@@ -46,6 +46,7 @@ class View:
         self.settled = False
         self.rings: tuple[object, ...] = ()
         self._first: int | None = None
+        self._first_pid = 0
         opened = _open(profile) if profile.name != UNSAFE else []
         self.places = tuple(_place(each) for each in opened)
         try:
@@ -93,7 +94,8 @@ class View:
         if self._started.info >= 0:
             about = json.loads(os.read(self._started.info, 4096) or b"{}")
             with suppress(OSError, KeyError):
-                self._first = os.pidfd_open(about["child-pid"])
+                self._first_pid = int(about["child-pid"])
+                self._first = os.pidfd_open(self._first_pid)
 
     def end(self) -> str:
         """End it and everything in it, and wait until nothing is left. What bubblewrap said on its way."""
@@ -112,6 +114,8 @@ class View:
             select.select([self._first], [], [], END_WITHIN_S)
             os.close(self._first)
             self._first = None
+            with suppress(ChildProcessError):  # it is this process' child only after its bubblewrap has ended
+                os.waitpid(self._first_pid, os.WNOHANG)
         if self._started.info >= 0:
             os.close(self._started.info)
 

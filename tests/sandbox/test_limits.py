@@ -214,3 +214,11 @@ def test_the_sandbox_process_has_no_network_and_shows_nothing_of_itself(process:
     look = f"cat /proc/{pid}/environ /proc/{pid}/maps; ls /proc/{pid}/fd"
     done = subprocess.run(["bash", "-c", look], capture_output=True, check=False, **dropped())
     assert done.stdout == b""
+
+
+def test_a_view_that_was_replaced_leaves_no_trace(own: Sandbox, profile: Profile) -> None:
+    for _ in range(3):
+        own.say_prepare(profile)
+    states = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] for pid in _below(own.process.pid)]
+    assert "Z" not in states
+    assert len(_children(own.process.pid)) == 1
