@@ -1,8 +1,9 @@
 """Write, move, delete: each change is one rename that happens or does not, after the old content was kept.
 
 The new content is a file without a name until it is whole and synced. It then changes places with the old one, in one step of the
-kernel. What came out is compared with what was looked at and kept; if somebody put another file there meanwhile, both change
-back and the act is refused. So nothing is lost that is not kept, and nobody ever sees half a file.
+kernel. What came out is compared with what was looked at and kept; if somebody put another file there meanwhile, that one is kept
+instead before it goes. If it is none that can be kept, both change back and the act is refused. So nothing is lost that is not
+kept, and nobody ever sees half a file.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from agentd.core.types.files import FileOp, FileRefused, FileResult, Place
@@ -21,13 +22,15 @@ from agentd.edge.enforce.files.job import Job
 from agentd.edge.enforce.files.keeping import Keeper
 from agentd.edge.enforce.files.reading import content, plain, too_large
 from agentd.edge.enforce.files.refusing import refused
-from agentd.edge.enforce.files.roots import Found, Roots, described, identity
+from agentd.edge.enforce.files.roots import Found, Roots, closing, described, identity
 
 SPARE = ".agentd-spare-"
 """So a file is called for the moment between a change and the end of what was there before."""
 NEW_FILE = 0o666
 """Less the umask, as everywhere."""
 _WRITABLE = 0o222
+_PATIENCE_S = 60.0
+"""For what must be kept before it goes: here nobody can turn back any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ class Changer:
                     _same_owner(new, old.facts)
                 change = _change(act, op, old)
                 change = replace(change, after=hashlib.sha256(whole).hexdigest(), spare=spare if old else "")
-                self._do(act, change, old, lambda: _put(parent, act.at.parts[-1], new, old, spare))
+                self._do(act, change, old, lambda row: self._put(_Put(parent, act, row, spare), new, old))
                 facts = os.fstat(new)
             return FileResult(described(act.at.parts[-1], facts), digest=change.after, kept=change.before)
 
@@ -86,12 +89,12 @@ class Changer:
         with self._roots.parent(act.at) as parent, self._roots.found(act.at) as found:
             if stat.S_ISDIR(found.stat.st_mode):
                 change = Change(act.seq, FileOp.DELETE, act.at, mode=NOT_A_FILE)
-                self._do(act, change, None, lambda: _remove_directory(parent, name))
+                self._do(act, change, None, lambda _: _remove_directory(parent, name))
                 return FileResult()
             old = self._read(found, act)
             spare = SPARE + secrets.token_hex(8)
             change = replace(_change(act, FileOp.DELETE, old), spare=spare)
-            self._do(act, change, old, lambda: _take_away(parent, name, old, spare))
+            self._do(act, change, old, lambda row: self._take_away(_Put(parent, act, row, spare), old))
             return FileResult(kept=change.before)
 
     def move(self, act: Act, to: Place) -> FileResult:
@@ -108,16 +111,16 @@ class Changer:
                 raise refused("files.exists", "there is a file in the directory's new place", "Delete it first.")
             change = replace(_change(act, FileOp.MOVE, old), to=to, after=digest, inode=found.stat.st_ino)
             moved = _Moved((source, act.at.parts[-1]), (target, to.parts[-1]), found.stat, old)
-            self._do(act, change, old, lambda: _moved(moved))
+            self._do(act, change, old, lambda _: _moved(moved))
             return FileResult(described(to.parts[-1], found.stat), kept=change.before)
 
-    def _do(self, act: Act, change: Change, old: Old | None, effect: Callable[[], None]) -> None:
+    def _do(self, act: Act, change: Change, old: Old | None, effect: Callable[[int], None]) -> None:
         """Keep, write down, do, say that it is done. An effect that raises has undone itself, unless it is `unsure`."""
         act.job.check()
         row = self._keeper.begin(change, old.data if old else None)
         try:
             act.job.commit()
-            effect()
+            effect(row)
         except FileRefused as refusal:
             if not refusal.unsure:
                 self._keeper.settle(row, "void")
@@ -126,6 +129,41 @@ class Changer:
             self._keeper.settle(row, "void")
             raise
         self._keeper.settle(row, "done")
+
+    def _put(self, put: "_Put", new: int, old: Old | None) -> None:
+        if old is None:
+            _named(put.parent, put.name, new)
+            os.fsync(put.parent)
+            return
+        _named(put.parent, put.spare, new)
+        try:
+            kernel.rename((put.parent, put.spare), (put.parent, put.name), kernel.RENAME_EXCHANGE)
+        except OSError:
+            os.unlink(put.spare, dir_fd=put.parent)
+            raise
+        if not _is(put.parent, put.spare, old.facts):
+            self._keep_instead(put, lambda: _exchanged_back(put, new))
+        os.fsync(put.parent)
+        os.unlink(put.spare, dir_fd=put.parent)
+
+    def _take_away(self, put: "_Put", old: Old) -> None:
+        kernel.rename((put.parent, put.name), (put.parent, put.spare), kernel.RENAME_NOREPLACE)
+        if not _is(put.parent, put.spare, old.facts):
+            self._keep_instead(
+                put, lambda: _back((put.parent, put.spare), (put.parent, put.name), kernel.RENAME_NOREPLACE)
+            )
+        os.unlink(put.spare, dir_fd=put.parent)
+        os.fsync(put.parent)
+
+    def _keep_instead(self, put: "_Put", back: Callable[[], None]) -> None:
+        """Somebody was quicker: keep what really came out, or put it back. The clock no longer counts."""
+        try:
+            with closing(kernel.open_beneath(put.parent, (put.spare,), os.O_PATH | os.O_NOFOLLOW)) as fd:
+                found = Found(fd, os.fstat(fd))
+                self._keeper.instead(put.row, content(found, self._room, Job(_PATIENCE_S)), found.stat.st_mode & 0o777)
+        except (OSError, FileRefused) as error:
+            back()
+            raise changed() from error
 
     def _source(self, found: Found, act: Act) -> str:
         """The digest of what is moved; of a directory, or of a file too large to read, there is none."""
@@ -149,6 +187,20 @@ class Changer:
             message = f"it holds more than the {self._room} bytes that can be kept of it; nothing was changed"
             raise refused("files.history", message, "An operator gives the history more room.")
         return Old(found.stat, content(found, self._room, act.job))
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """Where a rename happens: the directory, the act, its line, the spare name."""
+
+    parent: int
+    act: Act
+    row: int
+    spare: str
+
+    @property
+    def name(self) -> str:
+        return self.act.at.parts[-1]
 
 
 def _change(act: Act, op: FileOp, old: Old | None) -> Change:
@@ -188,33 +240,11 @@ def _named(parent: int, name: str, fd: int) -> None:
     os.link(f"/proc/self/fd/{fd}", name, dst_dir_fd=parent, follow_symlinks=True)
 
 
-def _put(parent: int, name: str, new: int, old: Old | None, spare: str) -> None:
-    if old is None:
-        _named(parent, name, new)
-        os.fsync(parent)
-        return
-    _named(parent, spare, new)
-    try:
-        kernel.rename((parent, spare), (parent, name), kernel.RENAME_EXCHANGE)
-    except OSError:
-        os.unlink(spare, dir_fd=parent)
-        raise
-    if not _is(parent, spare, old.facts):
-        _back((parent, spare), (parent, name), kernel.RENAME_EXCHANGE)
-        if os.stat(spare, dir_fd=parent, follow_symlinks=False).st_ino == os.fstat(new).st_ino:
-            os.unlink(spare, dir_fd=parent)
-        raise changed()
-    os.fsync(parent)
-    os.unlink(spare, dir_fd=parent)
-
-
-def _take_away(parent: int, name: str, old: Old, spare: str) -> None:
-    kernel.rename((parent, name), (parent, spare), kernel.RENAME_NOREPLACE)
-    if not _is(parent, spare, old.facts):
-        _back((parent, spare), (parent, name), kernel.RENAME_NOREPLACE)
-        raise changed()
-    os.unlink(spare, dir_fd=parent)
-    os.fsync(parent)
+def _exchanged_back(put: _Put, new: int) -> None:
+    _back((put.parent, put.spare), (put.parent, put.name), kernel.RENAME_EXCHANGE)
+    if os.stat(put.spare, dir_fd=put.parent, follow_symlinks=False).st_ino != os.fstat(new).st_ino:
+        raise unclear()
+    os.unlink(put.spare, dir_fd=put.parent)
 
 
 def _remove_directory(parent: int, name: str) -> None:
@@ -256,13 +286,16 @@ def _is(parent: int, name: str, wanted: os.stat_result) -> bool:
 
 def _back(source: tuple[int, str], target: tuple[int, str], flag: int) -> None:
     """As it was. Where even that fails, nobody can say what is there now."""
-    with suppress(OSError):
+    try:
         kernel.rename(source, target, flag)
-        return
-    reason = Reason(
-        "files.changed", "files", "somebody changed the file at the same time", "Look at it before going on."
-    )
-    raise FileRefused(reason, Answer.DENY, unsure=True)
+    except OSError as error:
+        raise unclear() from error
+
+
+def unclear() -> FileRefused:
+    """Nobody can say what is there now; what came out may be under a spare name."""
+    message = f"somebody changed it at the same time; look for a name that begins with {SPARE}"
+    return FileRefused(Reason("files.changed", "files", message, "Look at it before going on."), unsure=True)
 
 
 def changed() -> FileRefused:

@@ -88,6 +88,10 @@ class Index:
         """Say what became of it."""
         self._db.execute("UPDATE kept SET state = ? WHERE id = ?", (state, row))
 
+    def amend(self, row: int, old: tuple[str, int, int]) -> None:
+        """Another content was there than thought: its digest, size and mode."""
+        self._db.execute("UPDATE kept SET before = ?, size = ?, mode = ? WHERE id = ?", (*old, row))
+
     def begun(self) -> list[Row]:
         """Lines that nobody settled, newest first."""
         return self._rows("state = 'begun' ORDER BY id DESC", ())

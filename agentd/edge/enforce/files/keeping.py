@@ -49,6 +49,13 @@ class Keeper:
             message = f"the content from before cannot be kept ({type(error).__name__}); nothing was changed"
             raise refused("files.history", message, "An operator has to look at the state directory.") from error
 
+    def instead(self, row: int, old: bytes, mode: int) -> None:
+        """Keep this content for a line, not the one that it began with. Raises `FileRefused`."""
+        try:
+            self.index.amend(row, (self.store.put(old), len(old), mode))
+        except (OSError, sqlite3.Error) as error:
+            raise refused("files.history", "the content from before cannot be kept", "Call again.") from error
+
     def settle(self, row: int, state: str) -> None:
         """What became of it. If that cannot be written the line stays open, and the next start looks."""
         try:
