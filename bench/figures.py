@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import caging, deciding, pruned, records, starting, streams
+from bench import caging, deciding, filing, pruned, records, starting, streams
 from bench.bodies import CALL, HUGE, LATE, chat_body
 from bench.calls import Compared, Turns, compare
 from bench.client import Address
@@ -40,6 +40,8 @@ MARK_STALL_MS = 20.0
 MARK_DECIDE_US = 25.0
 MARK_CAGE = 1.0  # of bubblewrap started anew
 MARK_CAGE_MS = 6.0
+MARK_FILE_MS = 1.0  # that a read of 4 KB takes longer than a plain one
+FILE_LOOKS = 10  # for each command of the plan
 MARK_RESIDENT_MB = 70.0
 MARK_IDLE_MS = 1.0  # per second: a thousandth of one core is what "nothing" may look like
 MARK_START_S = 0.6
@@ -168,6 +170,28 @@ def _both(ratio: float | None, added: float) -> bool | None:
     return None if ratio is None else ratio <= MARK_CAGE and added <= MARK_CAGE_MS
 
 
+def filed(bench: Bench) -> list[Row]:
+    """4 KB through the file gate, without the record, beside the plain way."""
+    found = filing.measure(bench.plan.commands * FILE_LOOKS)
+    added, ratio = found.read - found.plain_read, found.read / found.plain_read
+    return [
+        Row(
+            "4 KB read by the file gate, ms; floor: open, read",
+            number(found.read),
+            number(found.plain_read),
+            ratio=times(ratio),
+        ),
+        Row("  ... added, ms", number(added), mark=f"<= {MARK_FILE_MS:g} ms", met=_within(added, MARK_FILE_MS)),
+        Row("  ... the verdict alone, ms", number(found.judged)),
+        Row(
+            "4 KB written, the old kept, ms; floor: synced, renamed",
+            number(found.write),
+            number(found.plain_write),
+            ratio=times(found.write / found.plain_write),
+        ),
+    ]
+
+
 def at_rest(bench: Bench) -> list[Row]:
     """Memory and processor of a daemon that nobody asks, and its start."""
     by_name = {target.name: target for target in bench.targets}
@@ -266,6 +290,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[Bench], list[Row]]]] = {
     "many": ("64 streams at a time", many_streams),
     "decide": ("a verdict under 200 rules", verdict),
     "cage": ("a command in the cage", caged),
+    "files": ("a file through the gate", filed),
     "rest": ("memory, idling, cold start", at_rest),
     "append": ("durable lines a second", appending),
     "read": ("reading a long ledger", reading),

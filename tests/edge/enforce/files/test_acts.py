@@ -214,7 +214,7 @@ def test_a_limit_on_sizes_leaves_the_old_content(hand: Hands) -> None:
 @pytest.mark.parametrize("full", ["ws", "state"])
 def test_a_full_disk_leaves_the_old_content(tmp_path: Path, full: str) -> None:
     (tmp_path / full).mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", tmp_path / full]
+    mount: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", tmp_path / full]
     if subprocess.run(mount, check=False, capture_output=True).returncode:
         pytest.skip("no mounts here")
     try:
