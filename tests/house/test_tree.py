@@ -10,6 +10,9 @@ import pytest
 
 from harness.daemon import REPO
 
+SAMPLES = ("tests/sandbox/benign", "tests/attacks/")
+"""Data that speaks of the work of agents, who search for what was left for later."""
+
 FOREIGN = [
     (re.compile(r"\bissues? #?\d+", re.IGNORECASE), "the number of an issue"),
     (re.compile(r"\b(TODO|FIXME|XXX)\b"), "something left for later"),
@@ -41,7 +44,7 @@ def test_tracked_files_speak_of_the_product_alone() -> None:
     found = []
     for name in _tracked():
         file = REPO / name
-        if not file.is_file() or file == Path(__file__) or name.endswith("package-lock.json"):
+        if not file.is_file() or file == Path(__file__) or name.endswith("package-lock.json") or name.startswith(SAMPLES):
             continue
         try:
             text = file.read_text()

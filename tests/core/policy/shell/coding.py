@@ -4,7 +4,8 @@ from agentd.core.policy.shell.judge import Setting
 from agentd.core.policy.shell.rules import Effect, Rule, Ruleset
 from agentd.core.policy.shell.script import Unread
 
-SETTING = Setting(cwd="/home/agent/ws", home="/home/agent", workspace="/home/agent/ws")
+HOME = "/home/agent"
+SETTING = Setting(cwd=f"{HOME}/ws", home=HOME, workspace=f"{HOME}/ws")
 
 READABLE = ("workspace/**", "temp", "system", "devices")
 WRITABLE = ("workspace/**", "temp")
