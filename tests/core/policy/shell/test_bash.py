@@ -1,4 +1,5 @@
-"""Bash itself as the judge of the reading: whatever it runs stands in the list, or the list says that something could not be read.
+"""Bash itself as the judge of the reading: whatever it runs stands in the list, or the list says that something could not be
+read.
 
 Every program is unknown to this bash, so that it calls its own `command_not_found_handle`, which notes the arguments and runs
 nothing; what a redirection writes lands in a directory of the test.
@@ -33,9 +34,15 @@ def ran(text: str, cwd: Path) -> list[list[str]]:
     try:
         subprocess.run(
             [BASH, "--norc", "-c", f"{NOTE}\n{text}"],
-            cwd=cwd, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False,
-            preexec_fn=lambda: os.dup2(noted_write, 7), close_fds=False,
-        )  # fmt: skip
+            cwd=cwd,
+            env=ENVIRONMENT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=10,
+            check=False,
+            preexec_fn=lambda: os.dup2(noted_write, 7),
+            close_fds=False,
+        )
     finally:
         os.close(noted_write)
     with os.fdopen(noted_read, "rb") as noted:
@@ -62,11 +69,64 @@ def missed(script: Script, calls: list[list[str]]) -> list[list[str]]:
 
 WORDS = st.sampled_from(
     [
-        "p", "q", "evil", "'a b'", '"c d"', "e\\ f", "$v", '"$v"', "${v}", "$(evil)", '"$(p q)"', "`q`", "{p,q}", "x{1,2}y", "a=b", "-f",
-        "$'\\x65vil'", '""', "'$(evil)'", '"\\$(evil)"', "\\$v", "#c", "a#b", "*", "[z]", "~", "<(q)", "$((1+1))", "$((1+$(q)))", "e'v'il", '"a`q`b"',
-        "{p", "p}", "!", "1", "2", "a\\\nb", "-", "--", "%", "@", "+", "=", "^", ":", ",", "a,b", "{a,'b c'}", "{}", "$", "a$", "${v:-$(evil)}", "${v:-evil}", "if", "done", "in",
+        "p",
+        "q",
+        "evil",
+        "'a b'",
+        '"c d"',
+        "e\\ f",
+        "$v",
+        '"$v"',
+        "${v}",
+        "$(evil)",
+        '"$(p q)"',
+        "`q`",
+        "{p,q}",
+        "x{1,2}y",
+        "a=b",
+        "-f",
+        "$'\\x65vil'",
+        '""',
+        "'$(evil)'",
+        '"\\$(evil)"',
+        "\\$v",
+        "#c",
+        "a#b",
+        "*",
+        "[z]",
+        "~",
+        "<(q)",
+        "$((1+1))",
+        "$((1+$(q)))",
+        "e'v'il",
+        '"a`q`b"',
+        "{p",
+        "p}",
+        "!",
+        "1",
+        "2",
+        "a\\\nb",
+        "-",
+        "--",
+        "%",
+        "@",
+        "+",
+        "=",
+        "^",
+        ":",
+        ",",
+        "a,b",
+        "{a,'b c'}",
+        "{}",
+        "$",
+        "a$",
+        "${v:-$(evil)}",
+        "${v:-evil}",
+        "if",
+        "done",
+        "in",
     ]
-)  # fmt: skip
+)
 REDIRECTS = st.sampled_from(
     [
         "2>&1",
@@ -88,12 +148,46 @@ SIMPLE = st.builds(
 )
 FORMS = st.sampled_from(
     [
-        "{0}; {1}", "{0} && {1}", "{0} || {1}", "{0} | {1}", "({0}; {1})", "{{ {0}; {1}; }}", "if {0}; then {1}; fi", "for v in {0}; do {1}; done",
-        "case x in y) {0};; *) {1};; esac", "! {0}", "f() {{ {0}; }}; f", "{0} &\n{1}", "{0}\n{1}", "eval '{0}'", "echo $({0}) \"$({1})\"", "echo `{0}`", "{0} #{1}",
-        "while {0}; do {1}; break; done", "time {0}", "[[ -n $({0}) ]] && {1}", "(({0}))", "v=$({0}) {1}", "v={0} {1}", "cat <<E\n$({0})\nE\n{1}", "\\\n{0}", "{0};{1}", "{0}&&{1}", "{0}|{1}",
-        "coproc {0}", "{0} \\\n{1}", "select v in a; do {0}; break; done", "[ {0} ] || {1}", "exec {0}", "command {0}", "v[0]={0} {1}", "v=({0}) {1}", "{0} >&2{1}", "2>&1{0}",
+        "{0}; {1}",
+        "{0} && {1}",
+        "{0} || {1}",
+        "{0} | {1}",
+        "({0}; {1})",
+        "{{ {0}; {1}; }}",
+        "if {0}; then {1}; fi",
+        "for v in {0}; do {1}; done",
+        "case x in y) {0};; *) {1};; esac",
+        "! {0}",
+        "f() {{ {0}; }}; f",
+        "{0} &\n{1}",
+        "{0}\n{1}",
+        "eval '{0}'",
+        'echo $({0}) "$({1})"',
+        "echo `{0}`",
+        "{0} #{1}",
+        "while {0}; do {1}; break; done",
+        "time {0}",
+        "[[ -n $({0}) ]] && {1}",
+        "(({0}))",
+        "v=$({0}) {1}",
+        "v={0} {1}",
+        "cat <<E\n$({0})\nE\n{1}",
+        "\\\n{0}",
+        "{0};{1}",
+        "{0}&&{1}",
+        "{0}|{1}",
+        "coproc {0}",
+        "{0} \\\n{1}",
+        "select v in a; do {0}; break; done",
+        "[ {0} ] || {1}",
+        "exec {0}",
+        "command {0}",
+        "v[0]={0} {1}",
+        "v=({0}) {1}",
+        "{0} >&2{1}",
+        "2>&1{0}",
     ]
-)  # fmt: skip
+)
 TEXTS = st.recursive(
     SIMPLE, lambda inner: st.builds(lambda form, a, b: form.format(a, b), FORMS, inner, inner), max_leaves=6
 )

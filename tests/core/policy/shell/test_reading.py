@@ -152,8 +152,8 @@ def test_spans_are_bytes() -> None:
 
 
 PIECES = st.sampled_from(
-    "a b ' \" ` $ $( ) ( { } ; & | && || < > << <<< <<- \n \\ # = [ ] [[ ]] (( )) if then fi for in do done case esac while x=1 ${ EOF * ? ~ ! - $x "
-    "$' 2> &> <( >( $(( function time".split(" ")
+    "a b ' \" ` $ $( ) ( { } ; & | && || < > << <<< <<- \n \\ # = [ ] [[ ]] (( )) if then fi for in do done case "
+    "esac while x=1 ${ EOF * ? ~ ! - $x $' 2> &> <( >( $(( function time".split(" ")
 )
 
 
