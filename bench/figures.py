@@ -176,7 +176,7 @@ def filed(bench: Bench) -> list[Row]:
     added, ratio = found.read - found.plain_read, found.read / found.plain_read
     return [
         Row(
-            "4 KB read by the file gate, ms; floor: open, read",
+            "4 KB read by the file gate, ms; floor: plain",
             number(found.read),
             number(found.plain_read),
             ratio=times(ratio),

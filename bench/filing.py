@@ -1,4 +1,4 @@
-"""A file of 4 KB through the file gate's thought and hands, beside a plain open and read; a write beside one that is as durable."""
+"""A file of 4 KB through the file gate's thought and hands beside a plain read, and a write beside one that is as durable."""
 
 import asyncio
 import itertools
