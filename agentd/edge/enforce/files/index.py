@@ -149,7 +149,7 @@ class Index:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
-        except BaseException:
+        except BaseException:  # whatever it was, nothing of it stays and it goes on
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")

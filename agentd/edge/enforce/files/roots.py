@@ -63,7 +63,7 @@ class Roots:
         try:
             for root in roots:
                 self._roots[root.name] = _opened(root)
-        except BaseException:
+        except BaseException:  # whatever it was, nothing of it stays and it goes on
             self.close()
             raise
 
