@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from agentd.core.policy.shell.reading import Reader
 
 _KEYWORDS = frozenset("{ } ! [[ ]] if then elif else fi for while until do done case esac select function in".split())
+_ONE = r"""(?>[\w./:@%+,^=-]++|'[^']*+'|"[^"$`\\]*+")++"""
+_WORD = re.compile(_ONE, re.ASCII)
+_EASY = re.compile(rf"""[\w./:@%+,^-]++(?:[ \t]++{_ONE})*+""", re.ASCII)
+_QUOTES = re.compile(r"""'[^']*'|"[^"]*\"""")
 _DESCRIPTOR = re.compile(rb"(\d+|\{\w+\})[<>]")
 _JOINS = frozenset(
     "command_name word number string raw_string ansi_c_string concatenation simple_expansion expansion "
@@ -43,11 +47,11 @@ def command(reader: Reader, node: Node, join: str, behind: Sequence[Node] = ()) 
 
 
 def _command(reader: Reader, node: Node, join: str, behind: Sequence[Node]) -> None:
-    words: list[Word] = []
+    words = _easy(reader, node)
     assigns: list[Assign] = []
     redirected: list[Redirect] = []
-    end = -1
-    parts = [*node.children, *behind]
+    end = node.end_byte if words else -1
+    parts = behind if words else [*node.children, *behind]
     for index, child in enumerate(parts):
         if child.end_byte <= end:
             continue  # belongs to the word before it
@@ -66,6 +70,24 @@ def _command(reader: Reader, node: Node, join: str, behind: Sequence[Node]) -> N
             _keyword(reader, child, first=not words)
             words += expanding.words(reader, *together)
     reader.emit(node, tuple(words), tuple(assigns), tuple(redirected), join)
+
+
+def _easy(reader: Reader, node: Node) -> list[Word]:
+    """The words of a command that is nothing but plain and simply quoted ones; none where it is not."""
+    raw = reader.raw(node.start_byte, node.end_byte)
+    if not _EASY.fullmatch(raw):
+        return []
+    found = [
+        Word(raw if "'" not in raw and '"' not in raw else _QUOTES.sub(_unquoted, raw)) for raw in _WORD.findall(raw)
+    ]
+    if found[0].shape in _KEYWORDS:
+        return []
+    reader.plant(found)
+    return found
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    return found.group()[1:-1]
 
 
 def _spaced(reader: Reader, child: Node, end: int) -> list[Word]:

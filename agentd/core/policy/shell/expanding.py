@@ -42,7 +42,6 @@ _RUNS = re.compile(r"@[PAa]\}")
 _KNOWN = {"$HOME": HOME, "${HOME}": HOME, "$PWD": HERE, "${PWD}": HERE}
 _ASSIGNS = re.compile(r"\$\{(\w+):?=")
 _UNESCAPED = re.compile(r"\\([$`\\])")
-_PLANTED = re.compile(r"`|\$\(|\[.*\$", re.DOTALL)
 
 
 def words(reader: Reader, *nodes: Node) -> list[Word]:
@@ -54,8 +53,7 @@ def words(reader: Reader, *nodes: Node) -> list[Word]:
 
 
 def _noted(reader: Reader, found: list[Word]) -> list[Word]:
-    if not reader.planted:
-        reader.planted = any(_PLANTED.search(word.shape) for word in found)
+    reader.plant(found)
     return found
 
 

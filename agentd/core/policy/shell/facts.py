@@ -6,7 +6,7 @@ does not hold.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agentd.core.policy.shell.environment import dangerous
@@ -28,6 +28,8 @@ INTERPRETERS = frozenset(
 _INLINE = frozenset({"-c", "-e", "-E", "--eval", "-p", "--print", "-r", "--run"})
 _LOOKS = re.compile(f"[~./{MARKS}]|[^=:]*[=:@][~./{MARKS}]|.*/")
 _INSTALLS = frozenset(("read", "getopts", "mapfile", "readarray", "printf"))
+_ASSIGNS = frozenset("export declare typeset readonly local read getopts mapfile readarray printf env".split())
+_SPEAKS = NETWORK | frozenset(NETWORK_VERBS) | frozenset(SAME)
 _TAKES_NAME = frozenset({"export", "declare", "typeset", "readonly", "local"})
 
 
@@ -39,8 +41,7 @@ class Facts:
     name: str  # as written, "" for a command without words
     base: str  # behind the last slash
     programs: tuple[Place, ...]  # its path, where it is named by one
-    arguments: str  # all words behind the program, a blank between two
-    flags: frozenset[str]  # canonical
+    given: Arguments
     reads: tuple[Place, ...]
     writes: tuple[Place, ...]
     sure: bool  # its paths are all among them
@@ -48,7 +49,21 @@ class Facts:
     network: bool
     environment: tuple[str, ...]  # assigned variables that are dangerous
     foreign: str  # "inline" or "stdin": program text of another language
-    unsure: bool  # words that may be options
+
+    @property
+    def arguments(self) -> str:
+        """All words behind the program, a blank between two."""
+        return " ".join([word.shape for word in self.simple.words[1:]])
+
+    @property
+    def flags(self) -> frozenset[str]:
+        """The options it was given, by their canonical names."""
+        return frozenset([each.name for each in self.given.given])
+
+    @property
+    def unsure(self) -> bool:
+        """Whether words are among its arguments that may be options."""
+        return self.given.unsure
 
 
 def facts_of(simple: Simple, places: Places, home: str | None) -> Facts:
@@ -60,25 +75,26 @@ def facts_of(simple: Simple, places: Places, home: str | None) -> Facts:
     arguments = read(simple.words, options)
     touched = _touched(simple, base, program, arguments)
     reads, writes = _resolved(touched.reads, places, home), _resolved(touched.writes, places, home)
-    files = [each for each in simple.redirects if each.text is None]
-    reads += _resolved([each.target for each in files if each.operator in ("<", "<>")], places, home)
-    writes += _resolved([each.target for each in files if each.operator != "<"], places, home)
+    if simple.redirects:
+        files = [each for each in simple.redirects if each.text is None]
+        reads += _resolved([each.target for each in files if each.operator in ("<", "<>")], places, home)
+        writes += _resolved([each.target for each in files if each.operator != "<"], places, home)
     return Facts(
         simple,
         name,
         base,
         _resolved(simple.words[:1], places, home) if "/" in name else (),
-        " ".join([word.shape for word in simple.words[1:]]),
-        frozenset([each.name for each in arguments.given]),
+        arguments,
         reads,
         writes,
         touched.sure,
         touched.tree
         or (program is not None and bool(program.tree) and ("" in program.tree or arguments.has(*program.tree))),
         _network(base, arguments, simple),
-        tuple(name for name in _assigned(simple, arguments) if dangerous(name)),
+        tuple([name for name in _assigned(simple, arguments) if dangerous(name)])
+        if simple.assigns or base in _ASSIGNS
+        else (),
         _foreign(base, arguments, simple),
-        arguments.unsure,
     )
 
 
@@ -148,19 +164,23 @@ def _path_like(word: Word) -> Iterator[Word]:
             yield Word(value, word.many)
 
 
-def _resolved(words: Iterable[Word], places: Places, home: str | None) -> tuple[Place, ...]:
-    found: list[Place] = []
+def _resolved(words: Sequence[Word], places: Places, home: str | None) -> tuple[Place, ...]:
+    if not words:
+        return ()
+    found: dict[Place, None] = {}
     for word in words:
         for directory in places:
             place = resolve(word.shape, directory, home)
-            if place is not None and place not in found:
-                found.append(place)
+            if place is not None:
+                found[place] = None
     return tuple(found)
 
 
 def _network(base: str, arguments: Arguments, simple: Simple) -> bool:
-    if base in NETWORK or any(NETWORK_FILE.match(each.target.shape) for each in simple.redirects):
+    if simple.redirects and any(NETWORK_FILE.match(each.target.shape) for each in simple.redirects):
         return True
+    if base not in _SPEAKS or base in NETWORK:
+        return base in NETWORK
     verbs = NETWORK_VERBS.get(SAME.get(base, base))
     if verbs is None:
         return False
@@ -187,7 +207,7 @@ def _assigned(simple: Simple, arguments: Arguments) -> Iterator[str]:
 
 
 def _foreign(base: str, arguments: Arguments, simple: Simple) -> str:
-    language = SAME.get(base, base)
+    language = SAME.get(base, base)  # the same arguments
     if language not in INTERPRETERS and not base.startswith("python3."):
         return ""
     if arguments.has(*_INLINE):

@@ -17,6 +17,9 @@ from agentd.core.policy.shell.marks import ANY_GLOB, HERE, HOME, PIPE, QUERY, ST
 MAX_PARTS = 64
 """Names in a path that are compared one by one; a longer one is unknown."""
 
+MAX_CHARS = 4096
+"""The kernel takes no longer path (PATH_MAX). What is longer is compared with nothing and may be anything."""
+
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt")
 TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  names to compare with; nothing is made there
 DEVICES = (
@@ -62,7 +65,7 @@ def resolve(shape: str, cwd: str | None, home: str | None) -> Place | None:
     if not shape.startswith("/"):
         base = UNKNOWN if cwd is None or shape.startswith(UNKNOWN) else cwd
         shape = f"{base}/{shape}"
-    if shape.startswith("/") and "//" not in shape and "/." not in shape and UNKNOWN not in shape:
+    if len(shape) < MAX_PARTS and "//" not in shape and "/." not in shape and UNKNOWN not in shape:
         return Place(shape.rstrip("/") or "/")
     return _normal(shape)
 
@@ -81,7 +84,8 @@ def _normal(shape: str) -> Place:
             continue
         opened = opened or UNKNOWN in part or part == ".." or (part[0] == "." and ANY_GLOB.search(part) is not None)
         parts.append(part)
-    return Place("/" + "/".join(parts), opened or len(parts) > MAX_PARTS)
+    text = "/" + "/".join(parts)
+    return Place(text, opened or len(parts) > MAX_PARTS or len(text) > MAX_CHARS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,22 +134,38 @@ def _char(char: str) -> str:
     return f"[^/{STAR}{QUERY}{UNDER}{UNKNOWN}]" if char == "?" else re.escape(char)
 
 
-def within(place: Place, found: Sequence[Pattern]) -> bool:
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """All patterns of a condition: one expression for the usual question, the single ones for the rest."""
+
+    whole: re.Pattern[str]
+    each: tuple[Pattern, ...]
+
+
+@lru_cache(maxsize=1024)
+def paths(texts: tuple[str, ...], roots: Roots) -> Paths:
+    """The patterns of a condition, made ready."""
+    each = tuple(pattern for text in texts for pattern in patterns(text, roots))
+    return Paths(re.compile("|".join(f"(?:{pattern.whole.pattern})" for pattern in each) or "(?!)", re.DOTALL), each)
+
+
+def within(place: Place, found: Paths) -> bool:
     """Whether every path that this can be fits one of the patterns."""
-    return not place.open and any(pattern.whole.fullmatch(place.text) for pattern in found)
+    return not place.open and found.whole.fullmatch(place.text) is not None
 
 
-def touches(place: Place, found: Sequence[Pattern], *, tree: bool = False) -> bool:
+def touches(place: Place, found: Paths, *, tree: bool = False) -> bool:
     """Whether it may fit one of the patterns; `tree`: or may be a directory above what fits."""
-    for pattern in found:
-        if pattern.whole.fullmatch(place.text):
-            return True
-        parts = [part for part in place.text.split("/") if part]
-        if tree and pattern.stem and parts == list(pattern.stem[: len(parts)]):
-            return True
-        if (STAR in place.text or QUERY in place.text) and _overlap(tuple(parts[:MAX_PARTS]), pattern.parts):
-            return True
-    return False
+    text = place.text
+    if len(text) > MAX_CHARS or found.whole.fullmatch(text):
+        return True
+    globs = STAR in text or QUERY in text
+    if not tree and not globs:
+        return False
+    parts = tuple([part for part in text.split("/") if part])
+    if tree and any(each.stem and parts == each.stem[: len(parts)] for each in found.each):
+        return True
+    return globs and any(_overlap(parts[:MAX_PARTS], each.parts) for each in found.each)
 
 
 def _overlap(path: tuple[str, ...], rule: tuple[str, ...]) -> bool:

@@ -33,6 +33,7 @@ MAX_SHOWN = 400
 """Characters of a command that are kept to show it."""
 
 _CONTROL = re.compile(r"[^\S \t\n]|[\x00-\x08\x0b-\x1f\x7f]")
+_PLANTED = re.compile(r"`|\$\(|\[.*\$", re.DOTALL)
 _ARITHMETIC_BUILTINS = frozenset(
     "let read printf test [ unset declare local export readonly typeset mapfile readarray wait getopts".split()
 )
@@ -144,6 +145,13 @@ class Reader:
         where = self.where(node.start_byte, node.end_byte, ";")
         scopes = (*where.scopes, Scope("substitution", node.start_byte + 1))
         self.items += parse(text, Outer(replace(where, scopes=scopes), self.outer.via, self.depth + 1)).items
+
+    def plant(self, words: Sequence[Word]) -> None:
+        """Note a quoted text that arithmetic would run."""
+        if not self.planted:
+            self.planted = any("$" in word.shape or "`" in word.shape for word in words) and any(
+                _PLANTED.search(word.shape) for word in words
+            )
 
     # statements
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from agentd.core.policy.shell.facts import Facts
+from agentd.core.policy.shell.marks import spoken
 from agentd.core.policy.shell.script import Opaque, Script, Unread
+from agentd.core.policy.shell.showing import shown
 
 
 class Effect(StrEnum):
@@ -51,9 +53,12 @@ class Rule:
     background: bool = False  # deny and ask alone: is run in the background
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ruleset:
-    """The rules of a profile, in the order of the policy, and what holds where none does: deny or ask."""
+    """The rules of a profile, in the order of the policy, and what holds where none does: deny or ask.
+
+    Compared by identity: it is made once for a policy, and what is made ready of it is found again by it.
+    """
 
     profile: str
     rules: tuple[Rule, ...]
@@ -67,8 +72,17 @@ class Considered:
     item: Facts | Opaque
     effect: Effect
     rule: str
-    text: str  # as shown, escaped
-    chain: str  # "sudo > env > rm"
+
+    @property
+    def text(self) -> str:
+        """The command as a person is shown it, escaped and shortened."""
+        return shown(spoken(self.item.text if isinstance(self.item, Opaque) else self.item.simple.text))
+
+    @property
+    def chain(self) -> str:
+        """The wrappers that lead to it: "sudo > env > rm"."""
+        item = self.item
+        return shown(spoken(" > ".join(item.via if isinstance(item, Opaque) else (*item.simple.via, item.name))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,23 +100,24 @@ def _runs(base: str, simple: Simple) -> Iterator[Inner]:
     told = list(helper(simple)) if helper is not None else []
     yield from told
     if wrapper is not None and not (base == "env" and told):
-        yield from _by_table(wrapper, base, simple)
+        yield from (_by_verb if wrapper.verbs else _by_table)(wrapper, base, simple)
+
+
+def _by_verb(wrapper: Wrapper, base: str, simple: Simple) -> Iterator[Inner]:
+    """Wrappers that run something behind some of their verbs alone."""
+    verb = simple.words[1].shape if len(simple.words) > 1 else ""
+    if verb.startswith("-"):
+        yield Hides(Unread.OPTION, f"options of {base} before its verb")
+    if verb in wrapper.verbs:
+        yield from _by_table(wrapper, base, replace(simple, words=simple.words[1:]))
 
 
 def _by_table(wrapper: Wrapper, base: str, simple: Simple) -> Iterator[Inner]:
-    if wrapper.verbs:
-        verb = simple.words[1].shape if len(simple.words) > 1 else ""
-        if verb.startswith("-"):
-            yield Hides(Unread.OPTION, f"options of {base} before its verb")
-        if verb not in wrapper.verbs:
-            return
-        simple = replace(simple, words=simple.words[1:])
     arguments = read(simple.words, wrapper.options)
     if wrapper.strict and any(not each.known for each in arguments.given):
         yield Hides(Unread.OPTION, f"an option of {base} that is not known here")
-    told = [each.value for each in arguments.given if each.name in wrapper.texts]
-    for value in told:
-        yield Tells(value if value is not None else ANYTHING)
+    told = [each.value or ANYTHING for each in arguments.given if each.name in wrapper.texts]
+    yield from map(Tells, told)
     if wrapper.form is Form.NONE or told or arguments.has(*wrapper.looks):
         return
     elsewhere = bool(wrapper.moves) and ("" in wrapper.moves or arguments.has(*wrapper.moves))
@@ -124,20 +125,21 @@ def _by_table(wrapper: Wrapper, base: str, simple: Simple) -> Iterator[Inner]:
     skipped, words = words[: wrapper.skip], words[wrapper.skip :]
     if any(word.many for word in skipped):
         yield Hides(Unread.OPTION, f"words before the command of {base} that may be several")
-    words = _behind_more(wrapper, base, words)
-    if wrapper.assigns:
-        while words and "=" in words[0].shape and not words[0].shape.startswith(("/", "=")):
-            words = words[1:]
-    if not words and base != "xargs":
-        return
-    if wrapper.form is Form.TEXT and not (base == "watch" and arguments.has("--exec")):
+    words = _without_assignments(wrapper, _behind_more(base, words))
+    if wrapper.form is Form.TEXT and words and not (base == "watch" and arguments.has("--exec")):
         yield Tells(joined(words), elsewhere=elsewhere)
-    else:
+    elif words or base == "xargs":
         words = _fed(wrapper, arguments, words) if wrapper.feeds else words
         yield Runs(words, same=wrapper.same, elsewhere=elsewhere)
 
 
-def _behind_more(wrapper: Wrapper, base: str, words: tuple[Word, ...]) -> tuple[Word, ...]:
+def _without_assignments(wrapper: Wrapper, words: tuple[Word, ...]) -> tuple[Word, ...]:
+    while wrapper.assigns and words and "=" in words[0].shape and not words[0].shape.startswith(("/", "=")):
+        words = words[1:]
+    return words
+
+
+def _behind_more(base: str, words: tuple[Word, ...]) -> tuple[Word, ...]:
     """Options that stand between a wrapper's own operands and the command (`flock FILE -c text`, `docker run -it IMAGE cmd`)."""
     if base == "flock" and words and words[0].shape in ("-c", "--command"):
         return (Word("sh"), Word("-c"), *words[1:])
