@@ -64,6 +64,13 @@ class Keeper:
             return
 
     def _make_room(self, more: int) -> None:
+        self.expire(more)
+        if self.index.size() + more > self._bounds.max_bytes:
+            message = f"what was overwritten lately fills its {self._bounds.max_bytes} bytes; nothing was changed"
+            raise refused("files.history", message, "Wait, or an operator gives it more room.")
+
+    def expire(self, more: int = 0) -> None:
+        """Let go of what is too old, and of the oldest until `more` bytes have room. Raises OSError, sqlite3.Error."""
         index, now, bounds = self.index, self._wall_ns(), self._bounds
         oldest = index.oldest_ns()
         over = index.size() + more - bounds.max_bytes
@@ -75,9 +82,6 @@ class Keeper:
                 gone.append(row.id)
                 seen += row.change.size
         self.store.forget(index.drop(gone))
-        if index.size() + more > bounds.max_bytes:
-            message = f"what was overwritten lately fills its {bounds.max_bytes} bytes; nothing was changed"
-            raise refused("files.history", message, "Wait, or an operator gives it more room.")
 
     def _safe(self, row: Row, last: bool, now: int) -> bool:
         return last and now - row.at_ns < self._bounds.young_ns

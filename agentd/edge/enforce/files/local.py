@@ -51,6 +51,7 @@ class LocalFiles:
         self._threads = ThreadPoolExecutor(THREADS, "files")
         self._under_way = 0
         self.unsure = recovering.recover(self._roots, self._keeper, held.max_bytes)  # lines that a crash left unclear
+        self._keeper.expire()
 
     def close(self) -> None:
         """Wait for what is under way, then let go of everything. Blocks."""

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,7 +197,9 @@ def test_each_place_where_a_write_can_be_cut(
     (tmp_path / "ws").mkdir()
     (tmp_path / "state").mkdir()
     index = Index(tmp_path / "state/index.sqlite")
-    index.begin(Change(1, FileOp.WRITE, Place("work", ("f",)), None, old, new, 3, 0o644, ".agentd-spare-1"), 1)
+    index.begin(
+        Change(1, FileOp.WRITE, Place("work", ("f",)), None, old, new, 3, 0o644, ".agentd-spare-1"), time.time_ns()
+    )
     index.close()
     for name, text in files.items():
         (tmp_path / "ws" / name).write_bytes(text)
@@ -210,6 +213,7 @@ def test_each_place_where_a_write_can_be_cut(
 
 KILLED = """
 import sys
+import time
 from pathlib import Path
 sys.path[:0] = [sys.argv[2], sys.argv[2] + "/tests"]
 from edge.enforce.files.hands import hands
