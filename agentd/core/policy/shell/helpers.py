@@ -260,7 +260,24 @@ def parallel(simple: Simple) -> Iterator[Inner]:
             break
         inner.append(word)
     text = joined(tuple(inner))
+    if len(inner) > 1 and any("'" in word.shape or " " in word.shape for word in inner):
+        yield Hides(Unread.TEXT, "parallel joins words that hold blanks in ways of its own")
     yield Tells(Word(re.sub(r"\{[^{}]*\}", '"$1"', text.shape) + ' "$@"', text.many))
+
+
+_HYPERFINE = spec(
+    "w/warmup= r/runs= m/min-runs= M/max-runs= p/prepare= c/cleanup= s/setup= n/command-name= S/shell= N i style= u/time-unit= "
+    "export-json= export-csv= export-markdown= L/parameter-list= P/parameter-scan="
+)
+
+
+def benchmark(simple: Simple) -> Iterator[Inner]:
+    """`hyperfine`: each operand is a text, and so are some options."""
+    arguments = read(simple.words, _HYPERFINE)
+    if any(not each.known for each in arguments.given):
+        yield Hides(Unread.OPTION, "an option of hyperfine that is not known here")
+    texts = [each.value for each in arguments.given if each.name in ("--prepare", "--cleanup", "--setup", "--shell")]
+    yield from (Tells(each) for each in (*texts, *arguments.operands) if each is not None)
 
 
 def split_string(simple: Simple) -> Iterator[Inner]:
@@ -321,6 +338,7 @@ HELPERS: dict[str, Callable[[Simple], Iterator[Inner]]] = {
     "tar": tar,
     "gdb": gdb,
     "parallel": parallel,
+    "hyperfine": benchmark,
     "env": split_string,
     "tmux": terminal,
     **dict.fromkeys(("alias", "hash", "enable", "bind", "shopt"), rebinding),

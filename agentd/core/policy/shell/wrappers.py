@@ -138,9 +138,6 @@ WRAPPERS: dict[str, Wrapper] = {
         "o/close F/no-fork verbose", skip=1, texts=("--command",)),
     "script": Wrapper(spec("a/append c/command= e/return f/flush E/echo= q/quiet t/timing T/log-timing= O/log-out= "
         "I/log-in= B/log-io= m/logging-format= o/output-limit= force"), Form.NONE, texts=("--command",)),
-    "hyperfine": Wrapper(spec("w/warmup= r/runs= m/min-runs= M/max-runs= p/prepare= c/cleanup= s/setup= "
-        "n/command-name= S/shell= N i style= export-json= export-csv= export-markdown= "
-        "L/parameter-list="), Form.TEXT, texts=("--prepare", "--cleanup", "--setup", "--shell")),
     "xterm": _w("e T= bg= fg= geometry= hold", form=Form.TEXT),
     "screen": _w("d m D L S= A a c= e= r= R x t= q dm dmS="),
     "entr": _w("a c d n p r s z", feeds=True),
