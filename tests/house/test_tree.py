@@ -10,8 +10,8 @@ import pytest
 
 from harness.daemon import REPO
 
-SAMPLES = ("tests/sandbox/benign", "tests/attacks/")
-"""Data that speaks of the work of agents, who search for what was left for later."""
+SAMPLES = ("tests/sandbox/benign", "tests/attacks/", "tests/core/policy/shell/")
+"""Data and commands of agents, who search for what was left for later and have a home."""
 
 FOREIGN = [
     (re.compile(r"\bissues? #?\d+", re.IGNORECASE), "the number of an issue"),
