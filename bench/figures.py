@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench import caging, deciding, filing, pruned, records, starting, streams
+from bench import caging, deciding, filing, judging, pruned, records, starting, streams
 from bench.bodies import CALL, HUGE, LATE, chat_body
 from bench.calls import Compared, Turns, compare
 from bench.client import Address
@@ -38,6 +38,7 @@ MARK_LINEAR = 1.25  # a body of nine times the size may cost so much more than n
 MARK_EVENT_MS = 0.25
 MARK_STALL_MS = 20.0
 MARK_DECIDE_US = 25.0
+MARK_JUDGE_MS = 1.0  # for the lines of an ordinary day
 MARK_CAGE = 1.0  # of bubblewrap started anew
 MARK_CAGE_MS = 6.0
 MARK_FILE_MS = 1.0  # that a read of 4 KB takes longer than a plain one
@@ -192,6 +193,22 @@ def filed(bench: Bench) -> list[Row]:
     ]
 
 
+def judged(_bench: Bench) -> list[Row]:
+    """Reading and judging a shell text, in this process."""
+    with on(cores().gateway):
+        ordinary, dense = judging.measure()
+    mark = f"<= {MARK_JUDGE_MS:g} ms"
+    return [
+        Row(
+            f"judge 1,000 characters, {ordinary.commands} commands: ms",
+            number(ordinary.ms),
+            mark=mark,
+            met=_within(ordinary.ms, MARK_JUDGE_MS),
+        ),
+        Row(f"  ... as dense as can be, {dense.commands} commands: ms", number(dense.ms)),
+    ]
+
+
 def at_rest(bench: Bench) -> list[Row]:
     """Memory and processor of a daemon that nobody asks, and its start."""
     by_name = {target.name: target for target in bench.targets}
@@ -289,6 +306,7 @@ GROUPS: Mapping[str, tuple[str, Callable[[Bench], list[Row]]]] = {
     "stream": ("one stream, event by event", single_stream),
     "many": ("64 streams at a time", many_streams),
     "decide": ("a verdict under 200 rules", verdict),
+    "judge": ("a shell text of 1,000 characters", judged),
     "cage": ("a command in the cage", caged),
     "files": ("a file through the gate", filed),
     "rest": ("memory, idling, cold start", at_rest),

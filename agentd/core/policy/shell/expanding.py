@@ -239,14 +239,16 @@ def _ends_there(reader: Reader, node: Node, delimiter: str, between: tuple[int, 
     head = reader.source[between[0] : line_end]
     if line_end < 0 or b"<<" in head.replace(b"<<<", b"") or head.endswith(b"\\"):
         raise Unreadable("several heredocs on one line, or a line that goes on")
-    at = line_end + 1
-    for line in reader.raw(at, len(reader.source)).split("\n"):
-        text = line.lstrip("\t") if strip else line
-        if text == delimiter:
-            if at + len(line.encode()) - len(text.encode()) == between[1]:
+    wanted, at = delimiter.encode(), line_end + 1
+    while at <= min(between[1], len(reader.source)):
+        end = reader.source.find(b"\n", at)
+        line = reader.source[at : end if end >= 0 else len(reader.source)]
+        text = line.lstrip(b"\t") if strip else line
+        if text == wanted:
+            if at + len(line) - len(text) == between[1]:
                 return
             break
-        at += len(line.encode()) + 1
+        at += len(line) + 1
     raise Unreadable("a heredoc that ends elsewhere than the grammar sees")
 
 

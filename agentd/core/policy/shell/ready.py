@@ -187,7 +187,7 @@ def _is(ready: Ready, facts: Facts) -> bool:
         return programs is None or "" in programs.plain
     if facts.programs and programs.by_path and all(within(place, ready.program_paths) for place in facts.programs):
         return True
-    if not plain(facts.name):
+    if not facts.base or not plain(facts.name):
         return False
     return facts.base in programs.plain or (
         programs.globs is not None and programs.globs.fullmatch(facts.base) is not None

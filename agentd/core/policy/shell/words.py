@@ -13,7 +13,10 @@ from agentd.core.policy.shell.marks import HERE, HOME, QUERY, STAR, UNKNOWN
 from agentd.core.policy.shell.script import Word
 
 MAX_BRACES = 256
-"""Words that braces of one word may become; beyond, nothing is known of them."""
+"""Words that braces of one word may become, and braces that are looked at; beyond, nothing is known of them."""
+
+MAX_BRACED = 4096
+"""Characters of a word whose braces are expanded; they are read once for each brace."""
 
 PLAIN = re.compile(r"[\w./:@%+,^-]+", re.ASCII)
 """Words in which no character means anything to the shell."""
@@ -223,8 +226,10 @@ def _braces(shape: str) -> list[str] | None:
     """Brace expansion: the words, innermost last; None when they are too many or a sequence (`{a..z}`)."""
     done: list[str] = []
     todo = [shape]
+    steps = 0
     while todo:
-        if len(todo) + len(done) > MAX_BRACES:
+        steps += 1
+        if len(shape) > MAX_BRACED or len(todo) + len(done) > MAX_BRACES or steps > 2 * MAX_BRACES:
             return None
         each = todo.pop()
         span = _first_brace(each)
@@ -244,15 +249,14 @@ def _braces(shape: str) -> list[str] | None:
 
 def _first_brace(shape: str) -> tuple[int, int] | None:
     """The first brace that closes, with its end."""
-    for start, char in enumerate(shape):
-        if char != OPEN:
-            continue
-        depth = 0
-        for end in range(start, len(shape)):
-            depth += (shape[end] == OPEN) - (shape[end] == CLOSE)
-            if depth == 0:
-                return start, end
-    return None
+    opened: list[int] = []
+    closed: list[tuple[int, int]] = []
+    for found in _BRACE.finditer(shape):
+        if found.group() == OPEN:
+            opened.append(found.start())
+        elif found.group() == CLOSE and opened:
+            closed.append((opened.pop(), found.start()))
+    return min(closed, default=None)
 
 
 def _choices(inner: str) -> list[str]:

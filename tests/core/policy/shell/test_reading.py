@@ -8,6 +8,7 @@ from agentd.core.policy.shell import commands, expanding, inner, tree
 from agentd.core.policy.shell.marks import spoken
 from agentd.core.policy.shell.reading import MAX_BYTES, MAX_DEPTH, from_argv, parse
 from agentd.core.policy.shell.script import Unread
+from agentd.core.policy.shell.unwrap import read_text
 
 _ = (commands, expanding, inner, tree)  # parts of the reader that have no face of their own
 
@@ -112,6 +113,25 @@ def test_a_long_list_is_no_depth() -> None:
     script = parse(" && ".join(["true"] * 5000))
     assert len(script.simples) == 5000
     assert not script.opaques
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "echo " + "{" * 60_000,
+        "echo " + "{a}" * 40_000,
+        "echo " + "x{a,b}" * 20_000,
+        "cat <<E\nx\nE\n" * 10_000,
+        "x " * 60_000,
+        "'" * 100_001,
+        "[" * 100_000,
+        "$(" * 60_000,
+        "a " + "{b,c}" * 20,
+    ],
+    ids=lambda text: text[:12],
+)
+def test_no_text_takes_for_ever(text: str) -> None:
+    assert read_text(text).items
 
 
 def test_argv_is_one_command() -> None:
