@@ -16,7 +16,7 @@ CHARS = 1_000
 ROUNDS = 300
 
 ORDINARY = (
-    "cd /home/agent/ws && git status --short --branch",
+    "cd /srv/agent/ws && git status --short --branch",
     "git log -1 --format='%H %an %s' && git diff --stat HEAD~1",
     "rg -n 'def main' src tests --glob '*.py' | head -n 20",
     "sed -n '1,120p' src/app/settings.py",
@@ -32,7 +32,10 @@ ORDINARY = (
 
 DENSE = 'cd src && grep -rn "def main" . | sort -u | head -n 20 > /tmp/out; for f in *.py; do echo "$f $(wc -l < "$f")"; done'
 
-_PROGRAMS = "cd git rg sed find python3 pytest cat timeout make tail mkdir cp tar ls wc grep sort head echo xargs env sh bash mv touch awk jq diff"
+_PROGRAMS = (
+    "cd git rg sed find python3 pytest cat timeout make tail mkdir cp tar ls wc "  # what the texts run
+    "grep sort head echo xargs env sh bash mv touch awk jq diff"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def _filled(lines: tuple[str, ...]) -> str:
 
 
 def _judged(text: str) -> Judged:
-    ruleset, setting = _ruleset(), Setting("/home/agent/ws", "/home/agent", "/home/agent/ws")
+    ruleset, setting = _ruleset(), Setting("/srv/agent/ws", "/srv/agent", "/srv/agent/ws")
     verdict = judge(ruleset, read_text(text), setting)
     if verdict.effect is not Effect.ALLOW or len(text) != CHARS:
         raise SystemExit(f"bench: the profile does not allow its own text: {verdict.reason}")

@@ -13,7 +13,7 @@ from enum import StrEnum
 from agentd.core.policy.shell.facts import Facts
 from agentd.core.policy.shell.marks import spoken
 from agentd.core.policy.shell.script import Opaque, Script, Unread
-from agentd.core.policy.shell.showing import shown
+from agentd.core.types.shown import shown
 
 
 class Effect(StrEnum):

@@ -4,7 +4,7 @@ from agentd.core.policy.shell.judge import Setting
 from agentd.core.policy.shell.rules import Effect, Rule, Ruleset
 from agentd.core.policy.shell.script import Unread
 
-HOME = "/home/agent"
+HOME = "/srv/agent"
 SETTING = Setting(cwd=f"{HOME}/ws", home=HOME, workspace=f"{HOME}/ws")
 
 READABLE = ("workspace/**", "temp", "system", "devices")

@@ -8,7 +8,6 @@ from agentd.core.policy.shell.options import canonical, read, spec
 from agentd.core.policy.shell.programs import PROGRAMS, SAME, program_of
 from agentd.core.policy.shell.script import Word
 from agentd.core.policy.shell.sed import read_sed
-from agentd.core.policy.shell.showing import shown
 from agentd.core.policy.shell.wrappers import WRAPPERS
 
 _ = (facts, git, helpers, judge, marks, paths, places, readers, rules, script, words)
@@ -82,16 +81,3 @@ def test_a_harmless_variable(name: str) -> None:
 def test_sed(program: str, runs: bool, files: tuple[str, ...]) -> None:
     facts_ = read_sed(program)
     assert (facts_.runs, facts_.files) == (runs, files)
-
-
-@pytest.mark.parametrize(
-    "char", ["\x1b", "\u202e", "\u200b", "\u2066", "\ufe0f", "\u3164", "\u2028", "\ue000", "\x07", "\r", "\u00a0"]
-)
-def test_what_does_not_show_is_escaped(char: str) -> None:
-    assert char not in shown(f"a{char}b")
-    assert shown(f"a{char}b").isascii()
-
-
-def test_a_long_command_is_shortened() -> None:
-    assert len(shown("a" * 1000)) < 210
-    assert shown("plain äöü") == "plain äöü"
