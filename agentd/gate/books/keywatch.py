@@ -22,6 +22,7 @@ from agentd.core.types.verdicts import Answer, Deny, Reason
 from agentd.gate.books.affairs import KeyView
 from agentd.gate.books.alarms import Alarm, Alarms
 from agentd.gate.books.outside import Outside
+from agentd.gate.books.rounds import rounds
 from agentd.gate.ports import Clock, Endpoint
 from agentd.gate.ports_accounts import Accounts
 
@@ -106,14 +107,7 @@ class KeyWatch:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        while True:
-            self._news.clear()
-            pause = await self.round()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+        await rounds(self._news, self.round)
 
     async def round(self) -> float:
         """Look at every key. Answers in how many seconds to look again."""

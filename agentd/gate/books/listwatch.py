@@ -22,6 +22,7 @@ from agentd.core.policy.schema import Policy, UpstreamKind
 from agentd.core.types.errors import KeyUnavailable, UpstreamFailed
 from agentd.gate.books.alarms import Alarm, Alarms
 from agentd.gate.books.outside import Outside
+from agentd.gate.books.rounds import rounds
 from agentd.gate.ports import Endpoint
 from agentd.gate.ports_accounts import Accounts
 
@@ -78,14 +79,7 @@ class ListWatch:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        while True:
-            self._news.clear()
-            pause = await self.round()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+        await rounds(self._news, self.round)
 
     async def round(self) -> float:
         """Look at both lists. Answers in how many seconds to look again."""

@@ -21,6 +21,7 @@ from agentd.core.types.errors import KeyUnavailable, RecordUnavailable, Upstream
 from agentd.core.types.receipts import CostSource, Outcome, Usage
 from agentd.core.types.records import Kind, Line
 from agentd.gate.books.alarms import Alarm, Alarms
+from agentd.gate.books.rounds import rounds
 from agentd.gate.flight import Run
 from agentd.gate.ports import Clock, Endpoint, Ledger
 from agentd.gate.ports_accounts import Accounts, OwedReader
@@ -122,14 +123,7 @@ class Settlement:
     async def run(self) -> None:
         """Settle until cancelled."""
         await self._restore()
-        while True:
-            self._news.clear()
-            pause = await self.round()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+        await rounds(self._news, self.round)
 
     async def _restore(self) -> None:
         """Take what the record still owes. What came in meanwhile is there already."""
