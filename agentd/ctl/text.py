@@ -6,9 +6,7 @@ bidirectional mark could turn a "deny" around, a line end could forge a row. `cl
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that are shown as numbers: controls, formats (bidi, zero width, tags), surrogates, private and
-unassigned characters, line and paragraph separators."""
+from agentd.core.types.shown import UNSAFE
 
 EMPTY = "-"
 """What stands where nothing is, so that columns can be counted."""

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentd.ctl.text import EMPTY, UNSAFE, bar, cell, clean, columns
+from agentd.core.types.shown import UNSAFE
+from agentd.ctl.text import EMPTY, bar, cell, clean, columns
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ A backslash shows doubled, so that two different names never look alike.
 
 import unicodedata
 
-_HIDDEN = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
-"""Controls, formats (direction marks, zero-width letters), private and unassigned ones, surrogates, separators of lines."""
+UNSAFE = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+"""Unicode categories that no terminal gets as they are: controls, formats (direction marks, zero-width letters, tags), private
+and unassigned ones, surrogates, separators of lines."""
 
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 """Letters by their kind, and yet nothing is seen of them."""
@@ -41,4 +42,4 @@ def _unseen(char: str, code: int) -> bool:
     kind = unicodedata.category(char)
     if 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF:  # these choose between forms of the letter before
         return True
-    return kind in _HIDDEN or char in _BLANK or (kind == "Zs" and char != " ")
+    return kind in UNSAFE or char in _BLANK or (kind == "Zs" and char != " ")
