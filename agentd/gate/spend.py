@@ -97,8 +97,7 @@ class Spend:
         for row in rows:
             account = Account(row["agent"] or "", row["class"] or "", row["tier"] or "", row["session"] or "")
             near = abs(row["hour"] - at_ns // NS_PER_HOUR) <= NEAR_HOURS
-            keys = _keys(account, row["hour"])
-            kept = keys if near else tuple(key for key in keys if not _brief(key))
+            kept = [key for key in _keys(account, row["hour"]) if near or not _brief(key)]
             self._bump(kept, row["hour"] * NS_PER_HOUR, (row["nusd"], row["calls"], row["tokens"]))
 
     def reserve(self, account: Account, amount: int, at_ns: int) -> Reservation:
@@ -155,10 +154,9 @@ class Spend:
     def _change(self, held: Reservation, by: tuple[int, int, int]) -> None:
         """Correct what a reservation was counted as, where that is still known."""
         keys = _keys(held.account, held.at_ns // NS_PER_HOUR)
-        known = keys if all(key in self._sums for key in keys) else tuple(key for key in keys if key in self._sums)
-        self._bump(known, held.at_ns, by)
+        self._bump([key for key in keys if key in self._sums], held.at_ns, by)
 
-    def _bump(self, keys: tuple[_Key, ...], at_ns: int, by: tuple[int, int, int]) -> None:
+    def _bump(self, keys: Iterable[_Key], at_ns: int, by: tuple[int, int, int]) -> None:
         """Add to all these sums, in one pass: every call does this twice."""
         spent, calls, tokens = by
         for key in keys:
