@@ -3,6 +3,7 @@
 import http.client
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -133,3 +134,22 @@ class Asking(threading.Thread):
     def run(self) -> None:
         stage, dialect, text, more = self._ask
         self.played = stage.send(dialect, text, **more)
+
+
+def status_when(stage: Stage, ready: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The status, once it is so."""
+    for _ in range(ASKS):
+        found: dict[str, Any] = stage.daemon.operate("GET", "/operator/v1/status").json()
+        if ready(found):
+            return found
+    raise AssertionError(json.dumps(found))
+
+
+def alarmed(code: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a status tells of an alarm."""
+    return lambda found: code in [alarm["code"] for alarm in found["alarms"]]
+
+
+def calls(upstream: upstreams.Upstream) -> int:
+    """How many calls have come to an upstream; what is asked beside them is not counted."""
+    return sum(arrival["method"] == "POST" for arrival in upstream.arrivals())

@@ -1,14 +1,13 @@
 """What the upstream's contract asks of its callers, where only a real daemon before a real upstream can show it."""
 
 import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 
-from daemon.stage import ASKS, Stage
+from daemon.stage import Stage, alarmed, calls, status_when
 from harness import daemon as daemons
 from harness import upstream as upstreams
 from harness.seen import Verdict, differences
@@ -18,32 +17,8 @@ Json = dict[str, Any]
 
 
 @pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[upstreams.Upstream]:
-    made = upstreams.start(tmp_path)
-    yield made
-    made.stop()
-
-
-@pytest.fixture
 def stage(start_agentd: Start, upstream: upstreams.Upstream) -> Stage:
     return Stage(start_agentd(upstream.policy(), env=upstream.environment(), simulate=False), upstream)
-
-
-def status_when(stage: Stage, ready: Callable[[Json], bool]) -> Json:
-    """The status, once it is so."""
-    for _ in range(ASKS):
-        found: Json = stage.daemon.operate("GET", "/operator/v1/status").json()
-        if ready(found):
-            return found
-    raise AssertionError(json.dumps(found))
-
-
-def alarmed(code: str) -> Callable[[Json], bool]:
-    return lambda found: code in [alarm["code"] for alarm in found["alarms"]]
-
-
-def calls(upstream: upstreams.Upstream) -> int:
-    return sum(arrival["method"] == "POST" for arrival in upstream.arrivals())
 
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}

@@ -1,24 +1,15 @@
 """The upstream's lists in a real daemon: kept, named in each decision, shown to agents, asked for who keeps nothing."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from daemon.stage import ASKS, Stage
 from harness import daemon as daemons
 from harness import upstream as upstreams
 
 Start = Callable[..., daemons.Daemon]
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[upstreams.Upstream]:
-    made = upstreams.start(tmp_path)
-    yield made
-    made.stop()
 
 
 def private(upstream: upstreams.Upstream) -> str:

@@ -3,13 +3,13 @@ hears of it; and keys that are of the wrong kind, or used by somebody else."""
 
 import json
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daemon.stage import ASKS, Stage
+from daemon.stage import Stage, alarmed, calls, status_when
 from harness import daemon as daemons
 from harness import upstream as upstreams
 
@@ -17,32 +17,8 @@ Start = Callable[..., daemons.Daemon]
 Json = dict[str, Any]
 
 
-@pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[upstreams.Upstream]:
-    made = upstreams.start(tmp_path)
-    yield made
-    made.stop()
-
-
 def stage_at(start: Start, upstream: upstreams.Upstream) -> Stage:
     return Stage(start(upstream.policy(), env=upstream.environment(), simulate=False), upstream)
-
-
-def status_when(stage: Stage, ready: Callable[[Json], bool]) -> Json:
-    """The status, once it is so."""
-    for _ in range(ASKS):
-        found: Json = stage.daemon.operate("GET", "/operator/v1/status").json()
-        if ready(found):
-            return found
-    raise AssertionError(json.dumps(found))
-
-
-def alarmed(code: str) -> Callable[[Json], bool]:
-    return lambda found: code in [alarm["code"] for alarm in found["alarms"]]
-
-
-def calls(upstream: upstreams.Upstream) -> int:
-    return sum(arrival["method"] == "POST" for arrival in upstream.arrivals())
 
 
 def test_a_shorter_answer_is_bought_when_a_long_one_cannot_be_paid_for(

@@ -23,13 +23,6 @@ DISK = "6m"
 
 
 @pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[upstreams.Upstream]:
-    made = upstreams.start(tmp_path)
-    yield made
-    made.stop()
-
-
-@pytest.fixture
 def mounts() -> Iterator[Callable[..., None]]:
     """`mount`, undone in reverse order."""
     made: list[Path] = []
