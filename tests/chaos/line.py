@@ -11,43 +11,25 @@ import socket
 import struct
 import threading
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-READ_BYTES = 64 * 1024
-PATIENCE_S = 30.0
-HELD_AFTER = 3
-"""Events of a stream that pass before it is held: enough for an agent to have its first bytes."""
+from harness.between import BEARER, HELD_AFTER, PATIENCE_S, READ_BYTES, Between
 
 JSON_BYTES = 20
 """Of a body that is broken off: not yet anything that can be read."""
 
 ASKS = re.compile(rb"RST:(early|before|mid)")
-BEARER = re.compile(rb"(?i)authorization: *bearer +([^\r\n]+)\r\n")
 NOW = struct.pack("ii", 1, 0)
 """SO_LINGER with no time: closing sends RST."""
 
 
-class Line(threading.Thread):
-    """Listens at `url` and passes on. `keys` are those that calls showed, in order."""
+class Line(Between):
+    """Passes on, as long as nothing is held or reset."""
 
     def __init__(self, upstream: str) -> None:
-        super().__init__(daemon=True)
-        self.url = ""
-        self.keys: list[str] = []
+        super().__init__(upstream)
         self._held: list[asyncio.Event] = []
         self._open: dict[asyncio.StreamWriter, _Asked] = {}
-        self._to = urlsplit(upstream)
-        self._ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop
-        self._flows: asyncio.Event
         self._resets: asyncio.Event
-        self._ended: asyncio.Event
-
-    def begin(self) -> "Line":
-        """Start, and wait until it listens."""
-        self.start()
-        assert self._ready.wait(PATIENCE_S)
-        return self
 
     def hold(self) -> None:
         """Answers to calls stop after their first part."""
@@ -72,15 +54,6 @@ class Line(threading.Thread):
         """Close the connections on which nothing is under way, as an upstream does."""
         self._call(lambda: [writer.close() for writer, asked in tuple(self._open.items()) if not asked.busy])
 
-    def end(self) -> None:
-        """Stop listening, and end what is open."""
-        if self.is_alive():
-            self._loop.call_soon_threadsafe(lambda: self._ended.set())
-            self.join(PATIENCE_S)
-
-    def run(self) -> None:
-        asyncio.run(self._serve())
-
     def _call(self, what: "asyncio._Callback") -> None:
         """Do something in the line's own loop, and wait until it is done."""
         done = threading.Event()
@@ -89,14 +62,8 @@ class Line(threading.Thread):
         assert done.wait(PATIENCE_S)
 
     async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._flows, self._resets, self._ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._flows.set()
-        server = await asyncio.start_server(self._joined, "127.0.0.1", 0, limit=READ_BYTES, backlog=512)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{self._to.path}"
-        self._ready.set()
-        await self._ended.wait()
-        server.close()
+        self._resets = asyncio.Event()
+        await super()._serve()
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, to = await asyncio.open_connection(self._to.hostname, self._to.port)

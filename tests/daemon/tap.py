@@ -3,39 +3,17 @@ itself with the key in its words, as a careless upstream would."""
 
 import asyncio
 import json
-import re
-import threading
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
-BEARER = re.compile(rb"(?i)authorization: *bearer +([^\r\n]+)\r\n")
-HEAD_BYTES = 64 * 1024
-HELD_AFTER = 3
-"""Events of a stream that pass before it is held: enough for agentd to see that an answer comes."""
-
-PATIENCE_S = 30.0
+from harness.between import BEARER, HELD_AFTER, READ_BYTES, Between
 
 
-class Tap(threading.Thread):
-    """Listens at `url`, passes everything on to the upstream. `keys` are those that were shown, one per call: what agentd asks
-    beside the calls is not noted, and is answered like them."""
+class Tap(Between):
+    """Passes everything on. `keys` has one per call: what agentd asks beside the calls is not noted, and is answered alike."""
 
     def __init__(self, upstream: str) -> None:
-        super().__init__(daemon=True)
-        self.keys: list[str] = []
-        self.url = ""
+        super().__init__(upstream)
         self.says: Callable[[str], list[bytes]] | None = None
-        self._to = urlsplit(upstream)
-        self._ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop
-        self._flows: asyncio.Event
-        self._ended: asyncio.Event
-
-    def begin(self) -> "Tap":
-        """Start, and wait until it listens."""
-        self.start()
-        assert self._ready.wait(PATIENCE_S)
-        return self
 
     def hold(self) -> None:
         """Streams stop after their first events."""
@@ -44,23 +22,6 @@ class Tap(threading.Thread):
     def flow(self) -> None:
         """... and go on."""
         self._loop.call_soon_threadsafe(self._flows.set)
-
-    def end(self) -> None:
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self.join(PATIENCE_S)
-
-    def run(self) -> None:
-        asyncio.run(self._serve())
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._flows, self._ended = asyncio.Event(), asyncio.Event()
-        self._flows.set()
-        server = await asyncio.start_server(self._joined, "127.0.0.1", 0, limit=HEAD_BYTES)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{self._to.path}"
-        self._ready.set()
-        await self._ended.wait()
-        server.close()
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, to = await asyncio.open_connection(self._to.hostname, self._to.port)
@@ -80,7 +41,7 @@ class Tap(threading.Thread):
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, to: asyncio.StreamWriter
     ) -> None:
         """agentd sends a head at once, and never the word in a body."""
-        while chunk := await reader.read(HEAD_BYTES):
+        while chunk := await reader.read(READ_BYTES):
             shown = BEARER.search(chunk)
             if shown is not None:
                 if chunk.startswith(b"POST "):
@@ -95,7 +56,7 @@ class Tap(threading.Thread):
 
     async def _answers(self, there: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         events = 0
-        while chunk := await there.read(HEAD_BYTES):
+        while chunk := await there.read(READ_BYTES):
             writer.write(chunk)
             await writer.drain()
             events += chunk.count(b"data: ")
