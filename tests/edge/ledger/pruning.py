@@ -34,6 +34,13 @@ async def days(ledger: Ledger, clock: Clock, count: int, calls: int = 2) -> None
         await next_day(ledger, clock)
 
 
+async def old_days(ledger: Ledger, clock: Clock, count: int, calls: int = 2) -> None:
+    """So many days of calls, and ninety days later one more."""
+    await days(ledger, clock, count, calls)
+    clock.at += 90 * DAY_NS
+    await days(ledger, clock, 1)
+
+
 async def next_day(ledger: Ledger, clock: Clock) -> None:
     """A day later, behind a checkpoint; no line but that one is of the new day."""
     sealed = asyncio.Event()

@@ -29,6 +29,7 @@ from edge.ledger.pruning import (
     done,
     kinds,
     next_day,
+    old_days,
     prune_line,
     raws,
     state_size,
@@ -226,9 +227,7 @@ def test_a_version_that_comes_back_while_lines_go_stays(tmp_path: Path) -> None:
             await ledger.keep_policy(digest, "p1")
             await ledger.append(policy_line(clock, digest))
             await ledger.append(policy_line(clock, POLICY))
-            await days(ledger, clock, 1)
-            clock.at += 90 * DAY_NS
-            await days(ledger, clock, 1)
+            await old_days(ledger, clock, 1)
             answer = await ledger.prune(ask(clock, 40), prune_line(clock))
             await ledger.keep_policy(digest, "p1")
             await ledger.append(policy_line(clock, digest))
@@ -323,9 +322,7 @@ def test_a_record_without_a_key_is_cut_and_nobody_vouches(tmp_path: Path) -> Non
     async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, None) as ledger:
-            await days(ledger, clock, 2)
-            clock.at += 90 * DAY_NS
-            await days(ledger, clock, 1)
+            await old_days(ledger, clock, 2)
             answer = await ledger.prune(ask(clock, 40), prune_line(clock))
             await done(ledger)
             return await raws(ledger), answer
@@ -339,9 +336,7 @@ def test_the_space_is_given_back(tmp_path: Path) -> None:
     async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
-            await days(ledger, clock, 2, calls=300)
-            clock.at += 90 * DAY_NS
-            await days(ledger, clock, 1)
+            await old_days(ledger, clock, 2, calls=300)
         before = state_size(tmp_path)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             await ledger.prune(ask(clock, 40), prune_line(clock))
@@ -371,9 +366,7 @@ def test_calls_are_taken_while_lines_go(tmp_path: Path) -> None:
     async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
-            await days(ledger, clock, 2, calls=300)
-            clock.at += 90 * DAY_NS
-            await days(ledger, clock, 1)
+            await old_days(ledger, clock, 2, calls=300)
             await ledger.prune(ask(clock, 40), prune_line(clock))
             with pytest.raises(AgentdError, match="being pruned"):
                 await ledger.plan_prune(ask(clock, 40))
@@ -393,9 +386,7 @@ def test_a_stop_in_the_middle_of_it_is_no_end_of_it(tmp_path: Path) -> None:
     async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
-            await days(ledger, clock, 2, calls=300)
-            clock.at += 90 * DAY_NS
-            await days(ledger, clock, 1)
+            await old_days(ledger, clock, 2, calls=300)
             await ledger.prune(ask(clock, 40), prune_line(clock))
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
             pending = await ledger.reader.extent()
@@ -417,9 +408,7 @@ def test_a_plan_that_is_being_made_does_not_hold_up_the_end(tmp_path: Path) -> N
     async def conversation() -> Any:
         clock = Clock(START)
         async with Ledger.open(tmp_path, clock, KEY) as ledger:
-            await days(ledger, clock, 2, calls=500)
-            clock.at += 90 * DAY_NS
-            await days(ledger, clock, 1)
+            await old_days(ledger, clock, 2, calls=500)
             ledger._planner.stop()
             with pytest.raises(AgentdError) as refused:
                 await ledger.plan_prune(ask(clock, 40))
